@@ -1,0 +1,73 @@
+# leadscore: builds with PGXS; the project's own commands (demo, check, bench ...)
+# live in test/commands.mk and need no PostgreSQL to start with.
+
+EXTENSION = leadscore
+MODULE_big = leadscore
+
+# where this Makefile lies: "." in place, the source folder in a VPATH build
+LS_SRC := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(LS_SRC)/leadscore.control)
+
+# The parts, in the order of docs/design.md: a part uses those above it only.
+# Each line names every object and script: nothing is found by wildcard.
+OBJS_base =		src/leadscore.o
+OBJS_stage =
+OBJS_score =
+OBJS_model =
+OBJS_live =
+OBJS_pipeline =
+OBJS_analytics =
+
+SQL_PARTS =		src/leadscore.sql
+
+REGRESS_base =	install
+REGRESS_stage =
+REGRESS_score =
+REGRESS_model =
+REGRESS_live =
+REGRESS_pipeline =
+REGRESS_analytics =
+
+ISOLATION =
+
+OBJS = $(OBJS_base) $(OBJS_stage) $(OBJS_score) $(OBJS_model) $(OBJS_live) \
+	$(OBJS_pipeline) $(OBJS_analytics)
+REGRESS = $(REGRESS_base) $(REGRESS_stage) $(REGRESS_score) $(REGRESS_model) \
+	$(REGRESS_live) $(REGRESS_pipeline) $(REGRESS_analytics)
+
+DATA = $(wildcard $(LS_SRC)/src/upgrade/*.sql)
+DATA_built = build/$(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = build
+
+PG_CPPFLAGS = -I$(LS_SRC)/src
+PG_CFLAGS = -Wall -Wextra -fvisibility=hidden $(LS_CFLAGS)
+
+REGRESS_OPTS = --inputdir=$(LS_SRC) --outputdir=build
+ISOLATION_OPTS = --inputdir=$(LS_SRC)/test/isolation --outputdir=build/isolation
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+LS_COMMANDS = demo demo-stop check bench soak fuzz matrix regress
+ifneq ($(filter $(LS_COMMANDS),$(MAKECMDGOALS)),)
+include $(LS_SRC)/test/commands.mk
+else
+
+PG_CONFIG ?= pg_config
+ifeq ($(shell command -v $(PG_CONFIG)),)
+$(error $(PG_CONFIG) not found: install postgresql-server-dev-15, or try "make demo", which installs what it needs)
+endif
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# ageing needs the precision of plain IEEE doubles; never -ffast-math
+$(OBJS): $(wildcard $(LS_SRC)/src/*.h $(LS_SRC)/src/*/*.h) | $(addprefix build/dir/,$(sort $(dir $(OBJS))))
+build/dir/%:
+	@mkdir -p $* $@
+
+$(DATA_built): $(addprefix $(LS_SRC)/,$(SQL_PARTS)) $(LS_SRC)/leadscore.control
+	@mkdir -p build
+	cat $(addprefix $(LS_SRC)/,$(SQL_PARTS)) > $@
+
+print-%:
+	@echo $($*)
+endif

@@ -1,0 +1,31 @@
+/*
+ * compat.h
+ *	  The only file that knows PG_VERSION_NUM. Include after postgres.h/fmgr.h.
+ */
+#ifndef LS_COMPAT_H
+#define LS_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "leadscore needs PostgreSQL 15 or later"
+#endif
+
+/*
+ * We build with -fvisibility=hidden so that only what PG_FUNCTION_INFO_V1
+ * declares is exported; PostgreSQL 15 leaves PGDLLEXPORT empty on Unix.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+/* Soft errors arrived in 16: before, every input error is thrown. */
+#if PG_VERSION_NUM < 160000
+#define ereturn(context, dummy_value, ...) \
+	do { \
+		(void) (context); \
+		ereport(ERROR, __VA_ARGS__); \
+		return dummy_value; \
+	} while (0)
+#endif
+
+#endif							/* LS_COMPAT_H */

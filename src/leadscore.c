@@ -1,0 +1,80 @@
+/*
+ * leadscore.c
+ *	  Module entry: the magic block, _PG_init, and what all parts share.
+ *
+ * Owns no SQL-visible function. Each part that keeps backend state has an
+ * ls_<part>_init() which is called from here; _PG_init must also work in the
+ * postmaster (shared_preload_libraries), where no database is open.
+ */
+#include "leadscore.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+}
+
+Oid
+ls_schema_oid(void)
+{
+	return get_namespace_oid(LS_SCHEMA, false);
+}
+
+/*
+ * The owner of the extension, read afresh each time: it is asked for only when
+ * configuration is written, and so needs no cache to go stale.
+ */
+static Oid
+extension_owner(void)
+{
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			owner = InvalidOid;
+
+	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("leadscore"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	if (!OidIsValid(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"leadscore\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION leadscore.")));
+	return owner;
+}
+
+void
+ls_become_owner(LsUser *saved)
+{
+	Oid			owner = extension_owner();
+
+	GetUserIdAndSecContext(&saved->userid, &saved->sec_context);
+	SetUserIdAndSecContext(owner, saved->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+ls_become_caller(const LsUser *saved)
+{
+	SetUserIdAndSecContext(saved->userid, saved->sec_context);
+}

@@ -1,0 +1,37 @@
+/*
+ * leadscore.h
+ *	  What every part of leadscore may use.
+ *
+ * A part (a folder below src/) exports functions to the parts after it through
+ * its own header; this file holds only what all of them share.
+ */
+#ifndef LEADSCORE_H
+#define LEADSCORE_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#include "compat.h"
+
+/* The schema all our objects live in (fixed in leadscore.control). */
+#define LS_SCHEMA "leadscore"
+
+/*
+ * Catalog writes run as the owner of the extension, so that a user who may
+ * call our functions needs no right on our tables. Conditions and anything
+ * else that a user wrote must be evaluated outside such a section. An error
+ * inside it is undone by the abort of the (sub)transaction.
+ */
+typedef struct LsUser
+{
+	Oid			userid;
+	int			sec_context;
+} LsUser;
+
+extern void ls_become_owner(LsUser *saved);
+extern void ls_become_caller(const LsUser *saved);
+
+/* OID of our schema; an error if the extension is not installed. */
+extern Oid	ls_schema_oid(void);
+
+#endif							/* LEADSCORE_H */

@@ -1,0 +1,108 @@
+# Shell functions shared by the commands in test/ (sourced, bash).
+#
+# The rule all of them follow: work on a copy of the tree in a folder below /tmp
+# that belongs to the server's user, with clusters that listen on unix sockets
+# only; nothing is installed into the system's PostgreSQL, and everything is
+# stopped and removed at the end.
+
+set -euo pipefail
+LS_TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export LC_ALL=C.UTF-8 PGTZ=UTC
+unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE 2>/dev/null || true
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s\n' "$*" >&2; exit 1; }
+
+# install Debian packages that are missing, with sudo where we are not root
+need_packages() {
+	local missing=() p
+	for p in "$@"; do
+		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	local as=()
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || die "missing packages: ${missing[*]}; install them, or run as root or with sudo"
+		as=(sudo)
+	fi
+	say "installing: ${missing[*]}"
+	# Debian's packages start a cluster of their own when they are installed; we
+	# need none, so none is made
+	if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+		"${as[@]}" mkdir -p /etc/postgresql-common
+		echo 'create_main_cluster = false' | "${as[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+	fi
+	"${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+	"${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null </dev/null ||
+		die "could not install: ${missing[*]}"
+}
+
+# run a command as the user the servers run as: root may not, so it becomes postgres
+as_server() {
+	if [ "$(id -u)" = 0 ]; then
+		setpriv --reuid=postgres --regid=postgres --init-groups env HOME="${RUN:-/tmp}" "$@"
+	else
+		"$@"
+	fi
+}
+server_user() { if [ "$(id -u)" = 0 ]; then echo postgres; else id -un; fi; }
+
+pg_bin() { "${PG_CONFIG:-pg_config}" --bindir; }
+
+# a fresh folder $RUN that the server's user owns, removed on exit
+make_run_dir() {
+	RUN=$(mktemp -d "/tmp/leadscore-$1.XXXXXX")
+	[ "$(id -u)" != 0 ] || chown postgres: "$RUN"
+	chmod 755 "$RUN"
+	export RUN
+}
+
+# copy the tree (what git tracks or would track) into $1
+copy_tree() {
+	mkdir -p "$1"
+	if git -C "$LS_TREE" -c safe.directory="$LS_TREE" rev-parse --git-dir >/dev/null 2>&1; then
+		(cd "$LS_TREE" && git -c safe.directory="$LS_TREE" ls-files -z --cached --others --exclude-standard |
+			while IFS= read -r -d '' f; do [ ! -e "$f" ] || printf '%s\0' "$f"; done |
+			tar -c --null -T - ) | tar -x -C "$1"
+	else
+		(cd "$LS_TREE" && tar -c --exclude=./build --exclude=.git .) | tar -x -C "$1"
+	fi
+	[ "$(id -u)" != 0 ] || chown -R postgres: "$1"
+}
+
+# build the copy in $1 and stage it into $1/stage; further arguments go to make
+build_tree() {
+	local src=$1 lib
+	shift
+	as_server make -s -C "$src" -j"$(nproc)" with_llvm=no "$@" all >"$src.make.log" 2>&1 ||
+		{ cat "$src.make.log"; return 1; }
+	as_server make -s -C "$src" with_llvm=no "$@" install DESTDIR="$src/stage" >>"$src.make.log" 2>&1 ||
+		{ cat "$src.make.log"; return 1; }
+	lib=$("${PG_CONFIG:-pg_config}" --pkglibdir)
+	as_server tee "$src/temp.conf" >/dev/null <<-X
+		extension_destdir = '$src/stage'
+		dynamic_library_path = '$src/stage$lib:\$libdir'
+		listen_addresses = ''
+		fsync = off
+		timezone = 'UTC'
+		lc_messages = 'C'
+	X
+}
+
+# start_cluster DIR [setting ...]: a private cluster; sets PGHOST PGUSER PGDATABASE
+start_cluster() {
+	local dir=$1 conf=$2 s
+	shift 2
+	as_server mkdir -p "$dir/sock"
+	as_server "$(pg_bin)/initdb" -D "$dir/data" -U postgres -A trust -N --locale=C.UTF-8 -E UTF8 >/dev/null
+	as_server tee -a "$dir/data/postgresql.conf" >/dev/null <<-X
+		include '$conf'
+		listen_addresses = ''
+		unix_socket_directories = '$dir/sock'
+		unix_socket_permissions = 0777
+	X
+	for s in "$@"; do printf '%s\n' "$s"; done | as_server tee -a "$dir/data/postgresql.conf" >/dev/null
+	as_server "$(pg_bin)/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start >/dev/null
+	export PGHOST=$dir/sock PGUSER=postgres PGDATABASE=postgres
+}
+stop_cluster() { as_server "$(pg_bin)/pg_ctl" -D "$1/data" -m fast -w stop >/dev/null 2>&1 || true; }

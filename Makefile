@@ -11,17 +11,19 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(LS_SRC)/le
 # The parts, in the order of docs/design.md: a part uses those above it only.
 # Each line names every object and script: nothing is found by wildcard.
 OBJS_base =		src/leadscore.o
-OBJS_stage =
+OBJS_stage =		src/stage/stage.o \
+				src/stage/stage_core.o
 OBJS_score =
 OBJS_model =
 OBJS_live =
 OBJS_pipeline =
 OBJS_analytics =
 
-SQL_PARTS =		src/leadscore.sql
+SQL_PARTS =		src/leadscore.sql \
+				src/stage/stage.sql
 
 REGRESS_base =	install
-REGRESS_stage =
+REGRESS_stage =	stage
 REGRESS_score =
 REGRESS_model =
 REGRESS_live =

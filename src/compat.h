@@ -16,6 +16,19 @@
 #if PG_VERSION_NUM < 160000
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
+
+/* and its PG_FUNCTION_INFO_V1 exports the info record but not the function */
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+	extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+	extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
+	const Pg_finfo_record * \
+	CppConcat(pg_finfo_,funcname) (void) \
+	{ \
+		static const Pg_finfo_record my_finfo = { 1 }; \
+		return &my_finfo; \
+	} \
+	extern int no_such_variable
 #endif
 
 /* Soft errors arrived in 16: before, every input error is thrown. */

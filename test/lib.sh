@@ -8,7 +8,9 @@
 set -euo pipefail
 LS_TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C.UTF-8 PGTZ=UTC
-unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE 2>/dev/null || true
+unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGPASSWORD PGCLIENTENCODING 2>/dev/null || true
+# an outer make must not hand its variables (DATA=...) or job slots to ours
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS 2>/dev/null || true
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
@@ -26,15 +28,25 @@ need_packages() {
 		as=(sudo)
 	fi
 	say "installing: ${missing[*]}"
-	# Debian's packages start a cluster of their own when they are installed; we
-	# need none, so none is made
-	if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-		"${as[@]}" mkdir -p /etc/postgresql-common
-		echo 'create_main_cluster = false' | "${as[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+	# Debian's packages make and start a cluster of their own when they are first
+	# installed; we need none, so none is made (and the setting is taken back)
+	local conf=/etc/postgresql-common/createcluster.conf ours=
+	if [ ! -e $conf ]; then
+		ours=yes
+		"${as[@]}" mkdir -p "${conf%/*}"
+		echo 'create_main_cluster = false' | "${as[@]}" tee $conf >/dev/null
 	fi
-	"${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-	"${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null </dev/null ||
+	local log
+	log=$(mktemp)
+	if ! "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >"$log" 2>&1 </dev/null ||
+		! "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			"${missing[@]}" >>"$log" 2>&1 </dev/null; then
+		tail -20 "$log"
+		rm -f "$log"
 		die "could not install: ${missing[*]}"
+	fi
+	rm -f "$log"
+	[ -z "$ours" ] || "${as[@]}" rm -f $conf
 }
 
 # run a command as the user the servers run as: root may not, so it becomes postgres
@@ -54,7 +66,19 @@ make_run_dir() {
 	RUN=$(mktemp -d "/tmp/leadscore-$1.XXXXXX")
 	[ "$(id -u)" != 0 ] || chown postgres: "$RUN"
 	chmod 755 "$RUN"
-	export RUN
+	# whatever the tools put into the temporary folder goes with ours
+	as_server mkdir "$RUN/tmp"
+	export RUN TMPDIR=$RUN/tmp
+}
+
+# stop what still runs out of $RUN (after a failure or an interrupt) and remove it
+remove_run_dir() {
+	local pid
+	for pid in $(ls -d "$RUN"/*/data/postmaster.pid "$RUN"/*/*/data/postmaster.pid \
+		"$RUN"/*/build/*pg*/data/postmaster.pid "$RUN"/*/tmp_check/*/pgdata/postmaster.pid 2>/dev/null); do
+		kill -QUIT "$(head -1 "$pid")" 2>/dev/null || true
+	done
+	if [ -n "${KEEP:-}" ]; then say "kept: $RUN"; else rm -rf "$RUN"; fi
 }
 
 # copy the tree (what git tracks or would track) into $1
@@ -65,7 +89,7 @@ copy_tree() {
 			while IFS= read -r -d '' f; do [ ! -e "$f" ] || printf '%s\0' "$f"; done |
 			tar -c --null -T - ) | tar -x -C "$1"
 	else
-		(cd "$LS_TREE" && tar -c --exclude=./build --exclude=.git .) | tar -x -C "$1"
+		(cd "$LS_TREE" && tar -c --exclude=./build --exclude=./tmp_check --exclude=.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' .) | tar -x -C "$1"
 	fi
 	[ "$(id -u)" != 0 ] || chown -R postgres: "$1"
 }
@@ -84,6 +108,7 @@ build_tree() {
 		dynamic_library_path = '$src/stage$lib:\$libdir'
 		listen_addresses = ''
 		fsync = off
+		log_line_prefix = '%m [%p] %q%a %e '
 		timezone = 'UTC'
 		lc_messages = 'C'
 	X
@@ -106,3 +131,35 @@ start_cluster() {
 	export PGHOST=$dir/sock PGUSER=postgres PGDATABASE=postgres
 }
 stop_cluster() { as_server "$(pg_bin)/pg_ctl" -D "$1/data" -m fast -w stop >/dev/null 2>&1 || true; }
+
+# the PGXS make of the copy in $1; further arguments go to make
+pgxs_make() {
+	local src=$1
+	shift
+	as_server env TEMP_CONFIG="$src/temp.conf" make -s -C "$src" with_llvm=no "$@" </dev/null
+}
+
+# run_regress SRC [name ...]: pg_regress (all tests, or the named ones) in a
+# cluster of its own; its output and the differences end up in SRC/build
+run_regress() {
+	local src=$1
+	shift
+	pgxs_make "$src" installcheck ${1:+REGRESS="$*"} ISOLATION= TAP_TESTS= \
+		EXTRA_REGRESS_OPTS="--temp-instance=$src/build/pg --temp-config=$src/temp.conf"
+}
+
+# the folder with real data, or nothing: LEADSCORE_DATA, else ../shared/data (from
+# a worktree one level down, ../../shared/data); a copy where the server's user
+# may not read it
+data_folder() {
+	local d=${LEADSCORE_DATA:-$LS_TREE/../shared/data}
+	[ -d "$d" ] || [ -n "${LEADSCORE_DATA:-}" ] || d=$LS_TREE/../../shared/data
+	[ -d "$d" ] || { [ -z "${LEADSCORE_DATA:-}" ] || die "LEADSCORE_DATA is not a folder: $d"; return 0; }
+	d=$(cd "$d" && pwd)
+	if ! as_server test -r "$d" -a -x "$d"; then
+		cp -rL "$d" "$RUN/data"
+		[ "$(id -u)" != 0 ] || chown -R postgres: "$RUN/data"
+		d=$RUN/data
+	fi
+	printf '%s\n' "$d"
+}

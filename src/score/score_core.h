@@ -51,4 +51,116 @@ typedef struct Score
 	ScoreComponent c[SCORE_MAX_COMPONENTS];
 } Score;
 
+typedef enum ScoreStatus
+{
+	SCORE_OK = 0,
+	SCORE_BAD_SYNTAX,			/* the text is no score */
+	SCORE_BAD_NUMBER,			/* a number that is NaN, infinite or out of range */
+	SCORE_BAD_INSTANT,			/* infinite, or not in the years 1 to 9999 */
+	SCORE_BAD_HALF_LIFE,		/* not in 1 second .. 1000 years */
+	SCORE_BAD_BOUNDS,			/* lo > hi, or NaN */
+	SCORE_BAD_COUNT,			/* no component, or more than 8 */
+	SCORE_BAD_FORM,				/* bytes: length, version, flags, a form that is not canonical */
+	SCORE_SHAPES_DIFFER,
+	SCORE_HAS_TOTAL_BOUNDS,		/* || of a score with bounds of the total */
+	SCORE_OVERFLOW				/* a sum beyond the range of double */
+} ScoreStatus;
+
+/*
+ * Ageing (score_core.c). Never NaN or infinite: a value extrapolated backwards
+ * beyond the range of double stays at +-DBL_MAX, and so does a total. Instants
+ * must be valid (score_instant_is_valid), so that their difference fits.
+ */
+extern double score_age(double value, int64_t elapsed, int64_t half_life);
+extern double score_contribution(const ScoreComponent *c, int64_t t);
+extern double score_total(const Score *s, int64_t t);
+
+static inline bool
+score_instant_is_valid(int64_t t)
+{
+	return t >= SCORE_MIN_INSTANT && t < SCORE_END_INSTANT;
+}
+
+/* Is this a score at all? Everything below but the readers demands that it is. */
+extern ScoreStatus score_check(const Score *s);
+
+/*
+ * Algebra. Each writes into its first argument, and leaves it unchanged unless
+ * it returns SCORE_OK.
+ */
+extern ScoreStatus score_add(Score *a, const Score *b);
+extern ScoreStatus score_subtract(Score *a, const Score *b);
+extern ScoreStatus score_concat(Score *a, const Score *b);
+extern void score_negate(Score *a);
+extern ScoreStatus score_component_add(ScoreComponent *a, double value, int64_t at);
+
+/* Shape: the first difference, for messages and for indexes of one shape. */
+typedef enum ScoreDifference
+{
+	SCORE_SAME_SHAPE = 0,
+	SCORE_DIFFERENT_COUNT,
+	SCORE_DIFFERENT_HALF_LIFE,
+	SCORE_DIFFERENT_LO,
+	SCORE_DIFFERENT_HI,
+	SCORE_DIFFERENT_TOTAL_LO,
+	SCORE_DIFFERENT_TOTAL_HI
+} ScoreDifference;
+
+extern ScoreDifference score_compare_shape(const Score *a, const Score *b, int *component);
+
+/*
+ * The stored form. Native byte order is what lies in tables, network byte order
+ * what send and recv exchange; the layout is the same, and a score has one
+ * encoding only. The decoder accepts exactly what the encoder makes.
+ *
+ *	byte 0		version of the form, 1
+ *	byte 1		bits 0-3 number of components, bit 4 total lo, bit 5 total hi
+ *	then		one byte per component: bit 0 ages, bit 1 lo, bit 2 hi
+ *	then		fields of 8 bytes: [total lo] [total hi], and per component
+ *				value [at half_life] [lo] [hi]
+ */
+#define SCORE_FORM_VERSION		1
+#define SCORE_MAX_ENCODED		(2 + SCORE_MAX_COMPONENTS + 8 * (2 + 5 * SCORE_MAX_COMPONENTS))
+
+#define SCORE_COUNT_MASK		0x0F
+#define SCORE_TOTAL_LO			0x10
+#define SCORE_TOTAL_HI			0x20
+#define SCORE_AGES				0x01
+#define SCORE_LO				0x02
+#define SCORE_HI				0x04
+
+typedef enum ScoreByteOrder
+{
+	SCORE_NATIVE,
+	SCORE_NETWORK
+} ScoreByteOrder;
+
+extern size_t score_encoded_size(const Score *s);
+extern size_t score_encode(const Score *s, unsigned char *buf, ScoreByteOrder order);
+extern ScoreStatus score_decode(const unsigned char *buf, size_t len, ScoreByteOrder order, Score *s);
+
+/*
+ * The text form (score_text.c):
+ *
+ *		15[,50] | 87.5@2026-01-31T10:00:00Z/14d[0,100] total[0,120]
+ *
+ * score_print needs SCORE_MAX_TEXT bytes and returns the length.
+ */
+#define SCORE_MAX_TEXT			1280
+#define SCORE_MAX_NUMBER_TEXT	32
+#define SCORE_MAX_INSTANT_TEXT	32
+#define SCORE_MAX_HALF_LIFE_TEXT 24
+
+typedef struct ScoreTextError
+{
+	size_t		offset;			/* byte at which it went wrong */
+	const char *expected;		/* for SCORE_BAD_SYNTAX: what should have stood there */
+} ScoreTextError;
+
+extern ScoreStatus score_parse(const char *text, Score *s, ScoreTextError *error);
+extern size_t score_print(const Score *s, char *buf);
+extern size_t score_print_number(double v, char *buf);
+extern size_t score_print_instant(int64_t t, char *buf);
+extern size_t score_print_half_life(int64_t span, char *buf);
+
 #endif							/* LS_SCORE_CORE_H */

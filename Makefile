@@ -13,18 +13,23 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(LS_SRC)/le
 OBJS_base =		src/leadscore.o
 OBJS_stage =		src/stage/stage.o \
 				src/stage/stage_core.o
-OBJS_score =
+OBJS_score =		src/score/score_core.o \
+				src/score/score_text.o \
+				src/score/score.o \
+				src/score/score_ops.o \
+				src/score/score_agg.o
 OBJS_model =
 OBJS_live =
 OBJS_pipeline =
 OBJS_analytics =
 
 SQL_PARTS =		src/leadscore.sql \
-				src/stage/stage.sql
+				src/stage/stage.sql \
+				src/score/score.sql
 
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
-REGRESS_score =
+REGRESS_score =	score_io
 REGRESS_model =
 REGRESS_live =
 REGRESS_pipeline =

@@ -50,7 +50,7 @@ EXTRA_CLEAN = build
 PG_CPPFLAGS = -I$(LS_SRC)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wall -Wextra -fvisibility=hidden $(LS_CFLAGS)
 
-REGRESS_OPTS = --inputdir=$(LS_SRC) --outputdir=build
+REGRESS_OPTS = --encoding=UTF8 --inputdir=$(LS_SRC) --outputdir=build
 ISOLATION_OPTS = --inputdir=$(LS_SRC)/test/isolation --outputdir=build/isolation
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

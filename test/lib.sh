@@ -12,6 +12,9 @@ unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGPASSWORD PGCLIENTENC
 # an outer make must not hand its variables (DATA=...) or job slots to ours
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS 2>/dev/null || true
 
+# the server we build for: Debian 12 has 15
+PG_PACKAGES="postgresql-${LS_PG_MAJOR:-15} postgresql-server-dev-${LS_PG_MAJOR:-15}"
+
 say() { printf '%s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
 
@@ -103,8 +106,12 @@ build_tree() {
 	as_server make -s -C "$src" with_llvm=no "$@" install DESTDIR="$src/stage" >>"$src.make.log" 2>&1 ||
 		{ cat "$src.make.log"; return 1; }
 	lib=$("${PG_CONFIG:-pg_config}" --pkglibdir)
+	# where the server finds the staged files: Debian's own setting, or from 18 on PostgreSQL's
+	local find="extension_destdir = '$src/stage'"
+	as_server "$(pg_bin)/postgres" --describe-config 2>/dev/null | grep '^extension_destdir' >/dev/null ||
+		find="extension_control_path = '$src/stage$("${PG_CONFIG:-pg_config}" --sharedir):\$system'"
 	as_server tee "$src/temp.conf" >/dev/null <<-X
-		extension_destdir = '$src/stage'
+		$find
 		dynamic_library_path = '$src/stage$lib:\$libdir'
 		listen_addresses = ''
 		fsync = off

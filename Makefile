@@ -21,11 +21,17 @@ OBJS_score =		src/score/score_core.o \
 OBJS_model =
 OBJS_live =
 OBJS_pipeline =
-OBJS_analytics =
+OBJS_analytics =	src/analytics/query.o \
+				src/analytics/receive.o \
+				src/analytics/journey.o \
+				src/analytics/stats.o \
+				src/analytics/report.o \
+				src/analytics/funnel.o
 
 SQL_PARTS =		src/leadscore.sql \
 				src/stage/stage.sql \
-				src/score/score.sql
+				src/score/score.sql \
+				src/analytics/analytics.sql
 
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
@@ -33,7 +39,7 @@ REGRESS_score =	score_io
 REGRESS_model =
 REGRESS_live =
 REGRESS_pipeline =
-REGRESS_analytics =
+REGRESS_analytics =	analytics_funnel
 
 ISOLATION =
 

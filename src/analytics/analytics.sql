@@ -1,0 +1,34 @@
+-- ---------- analytics: funnels, velocity, cost, attribution, forecast ----------
+
+CREATE FUNCTION leadscore.wilson(successes bigint, total bigint, confidence float8 DEFAULT 0.95,
+	OUT low float8, OUT high float8)
+RETURNS record AS 'MODULE_PATHNAME', 'leadscore_wilson' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION leadscore.wilson(bigint, bigint, float8) IS
+'Wilson interval of the share successes / total, as fractions from 0 to 1; NULL for a total of 0';
+
+CREATE FUNCTION leadscore.funnel(
+	leads regclass DEFAULT NULL, by text DEFAULT NULL,
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, as_of timestamptz DEFAULT NULL,
+	history regclass DEFAULT NULL, stages text[] DEFAULT NULL, won text[] DEFAULT NULL, lost text[] DEFAULT NULL,
+	columns jsonb DEFAULT NULL)
+RETURNS TABLE (by_value text, stage text, leads_in bigint, reached bigint, moved_on bigint, here_now bigint,
+	lost_here bigint, elsewhere bigint,
+	step_pct numeric, step_low numeric, step_high numeric,
+	decided_pct numeric, decided_low numeric, decided_high numeric,
+	overall_pct numeric, overall_low numeric, overall_high numeric,
+	q1_days numeric, median_days numeric, q3_days numeric,
+	reentries bigint, skipped bigint, negative bigint, bar text)
+AS 'MODULE_PATHNAME', 'leadscore_funnel' LANGUAGE C STABLE ROWS 20 COST 100000;
+COMMENT ON FUNCTION leadscore.funnel(regclass, text, timestamptz, timestamptz, timestamptz, regclass, text[], text[], text[], jsonb) IS
+'funnel of the leads that entered from since (inclusive) to until (exclusive), as it stood at as_of (default now): leads per stage, conversion in per cent with Wilson 95 % intervals, days from entering a stage to moving on; see docs/analytics.md';
+
+CREATE FUNCTION leadscore.journeys(
+	leads regclass DEFAULT NULL, by text DEFAULT NULL,
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, as_of timestamptz DEFAULT NULL,
+	history regclass DEFAULT NULL, stages text[] DEFAULT NULL, won text[] DEFAULT NULL, lost text[] DEFAULT NULL,
+	columns jsonb DEFAULT NULL, value text DEFAULT NULL)
+RETURNS TABLE (lead text, by_value text, entered timestamptz, stage text, stage_since timestamptz, outcome text,
+	furthest text, reached timestamptz[], moves bigint, reentries bigint, negative boolean, lead_value float8)
+AS 'MODULE_PATHNAME', 'leadscore_journeys' LANGUAGE C STABLE ROWS 10000 COST 100000;
+COMMENT ON FUNCTION leadscore.journeys(regclass, text, timestamptz, timestamptz, timestamptz, regclass, text[], text[], text[], jsonb, text) IS
+'one row per lead: when it entered, where it is (outcome open, won, lost or elsewhere), when it first reached each stage of the funnel (NULL: never), and the value of an expression over its row of the lead table; what the other reports are made of';

@@ -121,22 +121,25 @@ build_tree() {
 	X
 }
 
-# start_cluster DIR [setting ...]: a private cluster; sets PGHOST PGUSER PGDATABASE
+# start_cluster DIR CONF [setting ...]: a private cluster in DIR, made there if it
+# is not; only we can reach its socket. Sets PGHOST PGUSER PGDATABASE.
 start_cluster() {
-	local dir=$1 conf=$2 s
+	local dir=$1 conf=$2
 	shift 2
-	as_server mkdir -p "$dir/sock"
-	as_server "$(pg_bin)/initdb" -D "$dir/data" -U postgres -A trust -N --locale=C.UTF-8 -E UTF8 >/dev/null
-	as_server tee -a "$dir/data/postgresql.conf" >/dev/null <<-X
-		include '$conf'
-		listen_addresses = ''
-		unix_socket_directories = '$dir/sock'
-		unix_socket_permissions = 0777
-	X
-	for s in "$@"; do printf '%s\n' "$s"; done | as_server tee -a "$dir/data/postgresql.conf" >/dev/null
-	as_server "$(pg_bin)/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start >/dev/null
+	if [ ! -e "$dir/data/PG_VERSION" ]; then
+		as_server mkdir -p "$dir"
+		as_server mkdir -p -m 700 "$dir/sock"
+		as_server "$(pg_bin)/initdb" -D "$dir/data" -U postgres -A trust -N --locale=C.UTF-8 -E UTF8 >/dev/null
+		{
+			printf "include '%s'\nlisten_addresses = ''\nunix_socket_directories = '%s'\n" "$conf" "$dir/sock"
+			[ $# = 0 ] || printf '%s\n' "$@"
+		} | as_server tee -a "$dir/data/postgresql.conf" >/dev/null
+	fi
+	is_running "$dir" || as_server "$(pg_bin)/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start >/dev/null ||
+		{ tail -20 "$dir/log"; return 1; }
 	export PGHOST=$dir/sock PGUSER=postgres PGDATABASE=postgres
 }
+is_running() { as_server "$(pg_bin)/pg_ctl" -D "$1/data" status >/dev/null 2>&1; }
 stop_cluster() { as_server "$(pg_bin)/pg_ctl" -D "$1/data" -m fast -w stop >/dev/null 2>&1 || true; }
 
 # the PGXS make of the copy in $1; further arguments go to make

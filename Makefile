@@ -17,7 +17,12 @@ OBJS_score =		src/score/score_core.o \
 				src/score/score_text.o \
 				src/score/score.o \
 				src/score/score_ops.o \
-				src/score/score_agg.o
+				src/score/score_agg.o \
+				src/score/score_bound.o \
+				src/score/score_fall.o \
+				src/score/score_rank.o \
+				src/score/score_gist.o \
+				src/score/score_support.o
 OBJS_model =
 OBJS_live =
 OBJS_pipeline =
@@ -31,11 +36,12 @@ OBJS_analytics =	src/analytics/query.o \
 SQL_PARTS =		src/leadscore.sql \
 				src/stage/stage.sql \
 				src/score/score.sql \
+				src/score/rank.sql \
 				src/analytics/analytics.sql
 
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
-REGRESS_score =	score_io
+REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =
 REGRESS_live =
 REGRESS_pipeline =

@@ -11,30 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-/*
- * Keep a double finite. Only overflow can bring an infinity here, never a NaN:
- * no caller subtracts infinities or multiplies one with zero.
- */
-static inline double
-saturate(double v)
-{
-	if (v > DBL_MAX)
-		return DBL_MAX;
-	if (v < -DBL_MAX)
-		return -DBL_MAX;
-	return v + 0.0;				/* -0 becomes 0 */
-}
-
-static inline double
-clamp(double v, double lo, double hi)
-{
-	if (v > hi)
-		return hi;
-	if (v < lo)
-		return lo;
-	return v;
-}
-
 /* ----------------------------------------------------------------
  *		Ageing
  * ----------------------------------------------------------------
@@ -42,14 +18,14 @@ clamp(double v, double lo, double hi)
 
 /*
  * value * 2^x where 2^x itself may be beyond the range of double while the
- * product is not: scale by the fraction first, by the whole power last. The
- * fraction has the sign of x, so that the first step can neither overflow when
- * the second brings the product back, nor lose bits that the second needs.
+ * product is not: scale the mantissa by the fraction first, where nothing can
+ * overflow or lose bits (a denormal value would), and by all whole powers last.
  */
 static double
 scale_far(double value, double x)
 {
 	double		whole = trunc(x);
+	int			exponent;
 
 	if (value == 0.0)
 		return 0.0;
@@ -58,7 +34,8 @@ scale_far(double value, double x)
 		return value > 0 ? DBL_MAX : -DBL_MAX;
 	if (x < -2200.0)
 		return 0.0;
-	return saturate(ldexp(value * exp2(x - whole), (int) whole));
+	value = frexp(value, &exponent);
+	return score_saturate(ldexp(value * exp2(x - whole), exponent + (int) whole));
 }
 
 double
@@ -72,7 +49,7 @@ score_age(double value, int64_t elapsed, int64_t half_life)
 	x = -((double) elapsed / (double) half_life);
 	if (fabs(x) > 1000.0)
 		return scale_far(value, x);
-	return saturate(value * exp2(x));
+	return score_saturate(value * exp2(x));
 }
 
 double
@@ -82,7 +59,7 @@ score_contribution(const ScoreComponent *c, int64_t t)
 
 	if (c->half_life != 0)
 		v = score_age(v, t - c->at, c->half_life);
-	return clamp(v, c->lo, c->hi);
+	return score_clamp(v, c->lo, c->hi);
 }
 
 double
@@ -92,8 +69,8 @@ score_total(const Score *s, int64_t t)
 
 	/* saturating step by step: DBL_MAX + DBL_MAX - DBL_MAX must not be NaN */
 	for (int i = 1; i < s->n; i++)
-		sum = saturate(sum + score_contribution(&s->c[i], t));
-	return clamp(sum, s->lo, s->hi);
+		sum = score_saturate(sum + score_contribution(&s->c[i], t));
+	return score_clamp(sum, s->lo, s->hi);
 }
 
 /* ----------------------------------------------------------------

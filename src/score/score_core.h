@@ -21,6 +21,7 @@
 #ifndef LS_SCORE_CORE_H
 #define LS_SCORE_CORE_H
 
+#include <float.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,6 +75,30 @@ typedef enum ScoreStatus
 extern double score_age(double value, int64_t elapsed, int64_t half_life);
 extern double score_contribution(const ScoreComponent *c, int64_t t);
 extern double score_total(const Score *s, int64_t t);
+
+/*
+ * Keep a double finite. Only overflow can bring an infinity here, never a NaN:
+ * no caller subtracts infinities or multiplies one with zero.
+ */
+static inline double
+score_saturate(double v)
+{
+	if (v > DBL_MAX)
+		return DBL_MAX;
+	if (v < -DBL_MAX)
+		return -DBL_MAX;
+	return v + 0.0;				/* -0 becomes 0 */
+}
+
+static inline double
+score_clamp(double v, double lo, double hi)
+{
+	if (v > hi)
+		return hi;
+	if (v < lo)
+		return lo;
+	return v;
+}
 
 static inline bool
 score_instant_is_valid(int64_t t)

@@ -1,0 +1,521 @@
+/*
+ * score_bound.c
+ *	  Spans of scores without the server: the order of elements, the bounds of
+ *	  a total, and the measures by which an index clusters scores.
+ *
+ * Why a span made today is right at every instant. Take one component, with
+ * half-life h. An element (v, at) is worth
+ *
+ *		w(t) = v * 2^((at - t) / h) = sign(v) * 2^(r - t / h),
+ *		r    = log2 |v| + at / h
+ *
+ * at instant t, and t enters only as the factor 2^(-t/h), which all elements
+ * share. So the order of the elements, by sign and then by r (downwards where
+ * v < 0), is the order of their worths at every t, past and future, and the
+ * worth of any element of a set lies between those of the set's smallest and
+ * largest element. Clamping to [lo, hi] and adding keep <=, and hence
+ *
+ *		total(s, t) <= clamp(sum over i of clamp(w of high[i] at t, lo, hi), LO, HI)
+ *
+ * for every score s of the set, and the same downwards. No score needs a second
+ * look when time passes.
+ *
+ * Why this holds to the last bit, with the rounding of doubles:
+ *
+ * 1. Elements are compared by r computed as a whole number and a fraction in
+ *	  [0, 1) (see rank_of), a function of the element alone. It is a total
+ *	  order, so the largest of a set does not depend on the order of comparing,
+ *	  and nothing drifts however many unions are made. The fraction is off by
+ *	  less than 1e-15: an element not above another truly exceeds it by a factor
+ *	  of at most 1 + 1.4e-15.
+ * 2. score_age computes the worth from x = elapsed / half_life, three
+ *	  roundings, and |x| <= 2200 or else the result is 0 or +-DBL_MAX, whatever
+ *	  the value. So x is off by less than 7.4e-13, 2^x by a factor of less than
+ *	  1 + 5.2e-13, and a denormal result by less than DBL_MIN. That happens
+ *	  once for the bound and once for the score.
+ * 3. The bound adds AGEING_SLACK (1e-11) of itself and DBL_MIN to what the
+ *	  largest element contributes: more than the 1.1e-12 of 1. and 2. together.
+ *	  So it is not below the contribution of any score as computed.
+ * 4. From there score_total's own steps follow, in its own order: clamp, then
+ *	  rounded and saturated additions, then clamp. Each is monotone, rounding
+ *	  included, and a sum of larger terms is not smaller.
+ *
+ * A component that does not age needs no slack: its elements are their values.
+ */
+#include "score_bound.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define AGEING_SLACK	1e-11
+
+/* ----------------------------------------------------------------
+ *		The order of elements
+ * ----------------------------------------------------------------
+ */
+
+/* r of an element that is not zero: whole + fraction, 0 <= fraction < 1 */
+typedef struct Rank
+{
+	int64_t		whole;
+	double		fraction;
+} Rank;
+
+/*
+ * at / half_life is split by integer division, so that no digit of an instant
+ * is lost where the half-life is short: 10,000 years are 3e11 half-lives of a
+ * second, which leaves a double 5 digits for the fraction.
+ */
+static Rank
+rank_of(ScoreElement e, int64_t half_life)
+{
+	Rank		r;
+	int			exponent;
+	double		mantissa = frexp(fabs(e.value), &exponent); /* in [0.5, 1) */
+	int64_t		rest = e.at % half_life;
+
+	r.whole = e.at / half_life + exponent;
+	if (rest < 0)
+	{
+		rest += half_life;
+		r.whole--;
+	}
+	r.fraction = (double) rest / (double) half_life + log2(mantissa);
+	if (r.fraction < 0.0)
+	{
+		r.fraction += 1.0;
+		r.whole--;
+	}
+	/* rest / half_life may have been rounded up to 1 */
+	if (r.fraction >= 1.0)
+	{
+		r.fraction -= 1.0;
+		r.whole++;
+	}
+	return r;
+}
+
+static inline int
+sign_of(double v)
+{
+	return (v > 0.0) - (v < 0.0);
+}
+
+int
+score_element_compare(ScoreElement a, ScoreElement b, int64_t half_life)
+{
+	int			sign = sign_of(a.value);
+	Rank		ra,
+				rb;
+
+	if (half_life == 0)
+		return (a.value > b.value) - (a.value < b.value);
+	if (sign != sign_of(b.value))
+		return sign > sign_of(b.value) ? 1 : -1;
+	if (sign == 0 || (a.value == b.value && a.at == b.at))
+		return 0;
+	ra = rank_of(a, half_life);
+	rb = rank_of(b, half_life);
+	if (ra.whole != rb.whole)
+		return ra.whole > rb.whole ? sign : -sign;
+	if (ra.fraction != rb.fraction)
+		return ra.fraction > rb.fraction ? sign : -sign;
+	return 0;
+}
+
+/* ----------------------------------------------------------------
+ *		Spans
+ * ----------------------------------------------------------------
+ */
+
+static inline double
+take_double(const unsigned char **p)
+{
+	double		v;
+
+	memcpy(&v, *p, 8);
+	*p += 8;
+	return v;
+}
+
+static inline int64_t
+take_int64(const unsigned char **p)
+{
+	int64_t		v;
+
+	memcpy(&v, *p, 8);
+	*p += 8;
+	return v;
+}
+
+static inline void
+put_bytes(unsigned char **p, const void *v)
+{
+	memcpy(*p, v, 8);
+	*p += 8;
+}
+
+static inline ScoreElement
+take_element(const unsigned char **p, bool ages)
+{
+	ScoreElement e;
+
+	e.value = take_double(p);
+	e.at = ages ? take_int64(p) : 0;
+	return e;
+}
+
+static inline void
+put_element(unsigned char **p, const ScoreElement *e, bool ages)
+{
+	put_bytes(p, &e->value);
+	if (ages)
+		put_bytes(p, &e->at);
+}
+
+bool
+score_span_decode(const unsigned char *buf, size_t len, ScoreSpan *span)
+{
+	const unsigned char *flags = buf + 2;
+	const unsigned char *p;
+	size_t		size;
+	int			n;
+
+	if (len < 2 || (buf[0] != SCORE_FORM_VERSION && buf[0] != SCORE_SPAN_VERSION))
+		return false;
+	n = buf[1] & SCORE_COUNT_MASK;
+	if (n < 1 || n > SCORE_MAX_COMPONENTS || len < (size_t) (2 + n))
+		return false;
+	span->single = buf[0] == SCORE_FORM_VERSION;
+	span->shape.n = n;
+
+	size = 2 + n + 8 * (((buf[1] & SCORE_TOTAL_LO) != 0) + ((buf[1] & SCORE_TOTAL_HI) != 0));
+	for (int i = 0; i < n; i++)
+	{
+		int			ages = (flags[i] & SCORE_AGES) != 0;
+
+		size += 8 * ((1 + ages) * (span->single ? 1 : 2) + ages +
+					 ((flags[i] & SCORE_LO) != 0) + ((flags[i] & SCORE_HI) != 0));
+	}
+	if (len != size)
+		return false;
+
+	p = flags + n;
+	span->shape.lo = (buf[1] & SCORE_TOTAL_LO) ? take_double(&p) : -INFINITY;
+	span->shape.hi = (buf[1] & SCORE_TOTAL_HI) ? take_double(&p) : INFINITY;
+	for (int i = 0; i < n; i++)
+	{
+		ScoreComponent *c = &span->shape.c[i];
+		bool		ages = (flags[i] & SCORE_AGES) != 0;
+
+		span->low[i] = take_element(&p, ages);
+		span->high[i] = span->single ? span->low[i] : take_element(&p, ages);
+		c->value = span->low[i].value;
+		c->at = span->low[i].at;
+		c->half_life = ages ? take_int64(&p) : 0;
+		if (ages && c->half_life <= 0)
+			return false;
+		c->lo = (flags[i] & SCORE_LO) ? take_double(&p) : -INFINITY;
+		c->hi = (flags[i] & SCORE_HI) ? take_double(&p) : INFINITY;
+	}
+	return true;
+}
+
+size_t
+score_span_encode(const ScoreSpan *span, unsigned char *buf)
+{
+	const Score *shape = &span->shape;
+	unsigned char *p = buf;
+
+	*p++ = SCORE_SPAN_VERSION;
+	*p++ = (unsigned char) (shape->n |
+							(isfinite(shape->lo) ? SCORE_TOTAL_LO : 0) |
+							(isfinite(shape->hi) ? SCORE_TOTAL_HI : 0));
+	for (int i = 0; i < shape->n; i++)
+		*p++ = (unsigned char) ((shape->c[i].half_life != 0 ? SCORE_AGES : 0) |
+								(isfinite(shape->c[i].lo) ? SCORE_LO : 0) |
+								(isfinite(shape->c[i].hi) ? SCORE_HI : 0));
+	if (isfinite(shape->lo))
+		put_bytes(&p, &shape->lo);
+	if (isfinite(shape->hi))
+		put_bytes(&p, &shape->hi);
+	for (int i = 0; i < shape->n; i++)
+	{
+		const ScoreComponent *c = &shape->c[i];
+		bool		ages = c->half_life != 0;
+
+		put_element(&p, &span->low[i], ages);
+		put_element(&p, &span->high[i], ages);
+		if (ages)
+			put_bytes(&p, &c->half_life);
+		if (isfinite(c->lo))
+			put_bytes(&p, &c->lo);
+		if (isfinite(c->hi))
+			put_bytes(&p, &c->hi);
+	}
+	return (size_t) (p - buf);
+}
+
+void
+score_span_extend(ScoreSpan *a, const ScoreSpan *b)
+{
+	for (int i = 0; i < a->shape.n; i++)
+	{
+		int64_t		half_life = a->shape.c[i].half_life;
+
+		if (score_element_compare(b->low[i], a->low[i], half_life) < 0)
+			a->low[i] = b->low[i];
+		if (score_element_compare(b->high[i], a->high[i], half_life) > 0)
+			a->high[i] = b->high[i];
+	}
+	a->single = false;
+}
+
+bool
+score_span_contains(const ScoreSpan *span, const ScoreSpan *b)
+{
+	for (int i = 0; i < span->shape.n; i++)
+	{
+		int64_t		half_life = span->shape.c[i].half_life;
+
+		if (score_element_compare(b->low[i], span->low[i], half_life) < 0 ||
+			score_element_compare(b->high[i], span->high[i], half_life) > 0)
+			return false;
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------
+ *		Bounds
+ * ----------------------------------------------------------------
+ */
+
+/* What an element of component c contributes at t, widened outwards (sign +1 or -1). */
+static inline double
+widened_contribution(const ScoreComponent *c, ScoreElement e, int64_t t, double sign)
+{
+	double		v = e.value;
+
+	if (c->half_life != 0 && v != 0.0)
+	{
+		v = score_age(v, t - e.at, c->half_life);
+		v = score_saturate(v + sign * (fabs(v) * AGEING_SLACK + DBL_MIN));
+	}
+	return score_clamp(v, c->lo, c->hi);
+}
+
+static double
+widened_total(const Score *shape, const ScoreElement *e, int64_t t, double sign)
+{
+	double		sum = widened_contribution(&shape->c[0], e[0], t, sign);
+
+	/* score_total's steps, in its order: that is part of the proof above */
+	for (int i = 1; i < shape->n; i++)
+		sum = score_saturate(sum + widened_contribution(&shape->c[i], e[i], t, sign));
+	return score_clamp(sum, shape->lo, shape->hi);
+}
+
+double
+score_span_upper(const ScoreSpan *span, int64_t t)
+{
+	if (span->single)
+		return score_total(&span->shape, t);
+	return widened_total(&span->shape, span->high, t, 1.0);
+}
+
+double
+score_span_lower(const ScoreSpan *span, int64_t t)
+{
+	if (span->single)
+		return score_total(&span->shape, t);
+	return widened_total(&span->shape, span->low, t, -1.0);
+}
+
+/* ----------------------------------------------------------------
+ *		Clustering
+ *
+ * What a search for the highest totals pays for is the slack of the pages'
+ * bounds: how far the sum of the largest contributions is above the totals on
+ * the page. That is measured in points at the instant asked for, after clamping
+ * (a component far above its cap is worth its cap), and the instants asked for
+ * most are near the one at which rows are written. So spans are measured there.
+ * ----------------------------------------------------------------
+ */
+
+static inline double
+contribution(const ScoreComponent *c, ScoreElement e, int64_t t)
+{
+	double		v = e.value;
+
+	if (c->half_life != 0)
+		v = score_age(v, t - e.at, c->half_life);
+	return score_clamp(v, c->lo, c->hi);
+}
+
+void
+score_span_extent(const ScoreSpan *span, int64_t t, double *low, double *high)
+{
+	for (int i = 0; i < span->shape.n; i++)
+	{
+		low[i] = contribution(&span->shape.c[i], span->low[i], t);
+		high[i] = span->single ? low[i] : contribution(&span->shape.c[i], span->high[i], t);
+	}
+}
+
+/* r as one number: good enough to measure with */
+double
+score_element_measure(ScoreElement e, int64_t half_life)
+{
+	if (e.value == 0.0 || half_life == 0)
+		return e.value;
+	return log2(fabs(e.value)) + (double) e.at / (double) half_life;
+}
+
+/*
+ * Growth in points comes first. Spans that need not grow now may have to grow
+ * where clamping hides it, and would be looser at other instants: among those
+ * the smallest growth in half-lives wins. Both in one float: the sign bit is
+ * never set, and the bits of a positive float order as integers do, so points
+ * are shifted into the upper half of the range and half-lives into the lower.
+ */
+static float
+pack_penalty(double growth, int realm)
+{
+	union
+	{
+		float		f;
+		uint32_t	bits;
+	}			u;
+
+	/* far enough below FLT_MAX that the halves do not meet */
+	u.f = (float) (growth < 1e37 ? growth : 1e37);
+	u.bits = (u.bits >> 1) + (realm ? UINT32_C(0x3F800000) : 0);
+	return u.f;
+}
+
+float
+score_span_penalty(const ScoreSpan *a, const ScoreSpan *b, int64_t t)
+{
+	double		growth = 0.0;
+
+	for (int i = 0; i < a->shape.n; i++)
+	{
+		const ScoreComponent *c = &a->shape.c[i];
+		double		b_low = contribution(c, b->low[i], t);
+		double		b_high = b->single ? b_low : contribution(c, b->high[i], t);
+		double		a_low = contribution(c, a->low[i], t);
+		double		a_high = contribution(c, a->high[i], t);
+
+		if (b_low < a_low)
+			growth += a_low - b_low;
+		if (b_high > a_high)
+			growth += b_high - a_high;
+	}
+	if (growth > 0.0)
+		return pack_penalty(growth, 1);
+
+	for (int i = 0; i < a->shape.n; i++)
+	{
+		int64_t		half_life = a->shape.c[i].half_life;
+
+		if (half_life == 0)
+			continue;
+		if (score_element_compare(b->low[i], a->low[i], half_life) < 0)
+			growth += fabs(score_element_measure(a->low[i], half_life) - score_element_measure(b->low[i], half_life));
+		if (score_element_compare(b->high[i], a->high[i], half_life) > 0)
+			growth += fabs(score_element_measure(b->high[i], half_life) - score_element_measure(a->high[i], half_life));
+	}
+	return growth > 0.0 ? pack_penalty(growth, 0) : 0.0f;
+}
+
+/*
+ * A coordinate: contributions on one scale for all components, so that a cell
+ * of the curve is as wide in each. c / (S + |c|) is nearly linear below S and
+ * never leaves (-1, 1); S is four times the smallest bound of the shape, or of
+ * 100 points where it has none.
+ */
+static double
+place_scale(const Score *s)
+{
+	double		unit = INFINITY;
+
+	for (int i = 0; i < s->n; i++)
+	{
+		double		lo = fabs(s->c[i].lo);
+		double		hi = fabs(s->c[i].hi);
+
+		if (lo > 0.0 && lo < unit)
+			unit = lo;
+		if (hi > 0.0 && hi < unit)
+			unit = hi;
+	}
+	if (!isfinite(unit))
+		unit = 100.0;
+	return 4.0 * (unit < 1.0 ? 1.0 : unit > 1000.0 ? 1000.0 : unit);
+}
+
+void
+score_place(const Score *s, int64_t t, ScorePlace *place)
+{
+	double		scale = place_scale(s);
+
+	place->n = s->n;
+	for (int i = 0; i < s->n; i++)
+	{
+		double		c = score_contribution(&s->c[i], t);
+		double		x = isfinite(c) ? c / (scale + fabs(c)) : 0.0;
+
+		/* (-1, 1) to 0 .. 2^32 - 1 */
+		place->x[i] = (uint32_t) ((x + 1.0) * 2147483647.5);
+	}
+}
+
+/*
+ * Order on the Z-curve without interleaving any bits: the component whose
+ * coordinates differ in the highest bit decides, the first of equals.
+ */
+int
+score_place_compare(const ScorePlace *a, const ScorePlace *b)
+{
+	int			decides = 0;
+	uint32_t	highest = 0;
+
+	for (int i = 0; i < a->n; i++)
+	{
+		uint32_t	difference = a->x[i] ^ b->x[i];
+
+		/* is its highest bit above that of highest? */
+		if (difference > highest && (difference ^ highest) > highest)
+		{
+			highest = difference;
+			decides = i;
+		}
+	}
+	return (a->x[decides] > b->x[decides]) - (a->x[decides] < b->x[decides]);
+}
+
+/*
+ * The first 64 bits on the curve, bit by bit from the highest of each
+ * coordinate: unsigned comparison of prefixes never contradicts
+ * score_place_compare.
+ */
+uint64_t
+score_place_prefix(const ScorePlace *place)
+{
+	uint64_t	prefix = 0;
+	int			bits = 0;
+
+	for (int bit = 31; bit >= 0; bit--)
+	{
+		for (int i = 0; i < place->n; i++)
+		{
+			if (bits == 64)
+				return prefix;
+			prefix = prefix << 1 | (place->x[i] >> bit & 1);
+			bits++;
+		}
+	}
+	/* one component: 32 bits are all there is */
+	return prefix << (64 - bits);
+}

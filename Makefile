@@ -23,7 +23,10 @@ OBJS_score =		src/score/score_core.o \
 				src/score/score_rank.o \
 				src/score/score_gist.o \
 				src/score/score_support.o
-OBJS_model =
+OBJS_model =		src/model/eval_atom.o \
+				src/model/eval_compile.o \
+				src/model/eval_probe.o \
+				src/model/eval_run.o
 OBJS_live =
 OBJS_pipeline =
 OBJS_analytics =	src/analytics/query.o \
@@ -42,7 +45,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
-REGRESS_model =
+REGRESS_model =	model_eval
 REGRESS_live =
 REGRESS_pipeline =
 REGRESS_analytics =	analytics_funnel

@@ -1,0 +1,181 @@
+/*
+ * eval_probe.c
+ *	  What the regression tests call to compare the evaluator with plain SQL.
+ *
+ * The install script does not declare this function; a test does, and only a
+ * superuser can.
+ */
+#include "leadscore.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_collate.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_node.h"
+#include "parser/parse_relation.h"
+#include "parser/parser.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "model/eval.h"
+
+PG_FUNCTION_INFO_V1(leadscore_eval_probe);
+
+static Expr *
+probe_expression(const char *text, Relation rel, Oid type)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	List	   *parsed = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *select = castNode(SelectStmt, linitial_node(RawStmt, parsed)->stmt);
+	Node	   *expr;
+
+	addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true),
+					 true, true, true);
+	expr = transformExpr(pstate, linitial_node(ResTarget, select->targetList)->val, EXPR_KIND_CHECK_CONSTRAINT);
+	expr = coerce_to_target_type(pstate, expr, exprType(expr), type, -1,
+								 COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
+	assign_expr_collations(pstate, expr);
+	free_parsestate(pstate);
+	return (Expr *) expr;
+}
+
+static char **
+text_array(ArrayType *array, int *n)
+{
+	Datum	   *values;
+	char	  **texts;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, n);
+	texts = palloc_array(char *, Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		texts[i] = TextDatumGetCString(values[i]);
+	return texts;
+}
+
+/*
+ * leadscore_eval_probe(relation regclass, conditions text[], points text[], components int[],
+ *		how text, OUT key text, OUT points float8[], OUT rules int[], OUT failed int[])
+ *
+ * how: slot (as a scan does), args (as a query does), safe (as a trigger does);
+ * or compile: one row whose key says how the rules are evaluated.
+ */
+Datum
+leadscore_eval_probe(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	char	   *how = text_to_cstring(PG_GETARG_TEXT_PP(4));
+	Datum	   *components;
+	int			nrules,
+				ncomponents = 0;
+	char	  **conditions = text_array(PG_GETARG_ARRAYTYPE_P(1), &nrules);
+	char	  **points_texts = text_array(PG_GETARG_ARRAYTYPE_P(2), &nrules);
+	LsRuleSpec *rules = palloc_array(LsRuleSpec, Max(nrules, 1));
+	int			nwords = Max(LS_RULE_WORDS(nrules), 1);
+	uint64	   *matched = palloc0_array(uint64, nwords);
+	uint64	   *failed = palloc0_array(uint64, nwords);
+	double		points[SCORE_MAX_COMPONENTS];
+	LsProgram  *program;
+	LsEval	   *eval;
+	const AttrNumber *attnos;
+	int			nattnos;
+	NullableDatum *args;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	Oid			out;
+	bool		varlena;
+
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only a superuser may call this function, which is for tests")));
+	InitMaterializedSRF(fcinfo, 0);
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), INT4OID, sizeof(int32), true, TYPALIGN_INT,
+					  &components, NULL, &nrules);
+	for (int i = 0; i < nrules; i++)
+	{
+		rules[i].name = psprintf("rule %d", i + 1);
+		rules[i].component = DatumGetInt32(components[i]) - 1;
+		rules[i].condition = probe_expression(conditions[i], rel, BOOLOID);
+		rules[i].points = probe_expression(points_texts[i], rel, FLOAT8OID);
+		ncomponents = Max(ncomponents, rules[i].component + 1);
+	}
+	program = ls_eval_compile(CurrentMemoryContext, "probe", RelationGetDescr(rel), ncomponents, nrules, rules);
+	if (strcmp(how, "compile") == 0)
+	{
+		Datum		values[4] = {CStringGetTextDatum(ls_eval_describe(program))};
+		bool		nulls[4] = {false, true, true, true};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		table_close(rel, AccessShareLock);
+		PG_RETURN_NULL();
+	}
+
+	eval = ls_eval_begin(program, CurrentMemoryContext);
+	nattnos = ls_eval_columns(program, &attnos);
+	args = palloc0_array(NullableDatum, Max(nattnos, 1));
+	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(rel), 0)->atttypid, &out, &varlena);
+
+	slot = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		Datum		values[4] = {0};
+		bool		nulls[4] = {false, false, false, true};
+		Datum		sums[SCORE_MAX_COMPONENTS];
+		Datum	   *numbers = palloc_array(Datum, Max(nrules, 1));
+		int			n = 0;
+
+		if (strcmp(how, "args") == 0)
+		{
+			slot_getallattrs(slot);
+			for (int i = 0; i < nattnos; i++)
+			{
+				args[i].value = slot->tts_values[attnos[i] - 1];
+				args[i].isnull = slot->tts_isnull[attnos[i] - 1];
+			}
+			ls_eval_args(eval, args, points, matched);
+		}
+		else if (strcmp(how, "safe") == 0)
+			nulls[3] = !ls_eval_slot_safe(eval, slot, points, matched, failed);
+		else
+			ls_eval_slot(eval, slot, points, matched);
+
+		slot_getallattrs(slot);
+		values[0] = CStringGetTextDatum(OidOutputFunctionCall(out, slot->tts_values[0]));
+		for (int i = 0; i < ncomponents; i++)
+			sums[i] = Float8GetDatum(points[i]);
+		values[1] = PointerGetDatum(construct_array(sums, ncomponents, FLOAT8OID, sizeof(float8),
+													FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		for (int i = 0; i < nrules; i++)
+			if (LS_RULE_IN(matched, i))
+				numbers[n++] = Int32GetDatum(i + 1);
+		values[2] = PointerGetDatum(construct_array(numbers, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+		if (!nulls[3])
+		{
+			n = 0;
+			for (int i = 0; i < nrules; i++)
+				if (LS_RULE_IN(failed, i))
+					numbers[n++] = Int32GetDatum(i + 1);
+			values[3] = PointerGetDatum(construct_array(numbers, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+		}
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		CHECK_FOR_INTERRUPTS();
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	ls_eval_end(eval);
+	table_close(rel, AccessShareLock);
+	PG_RETURN_NULL();
+}

@@ -1,0 +1,542 @@
+/*
+ * eval_run.c
+ *	  Rules over one row: the class of each column's value, the points that go
+ *	  with it, then the conditions over several columns.
+ *
+ * Nothing is allocated for a row except by PostgreSQL's expressions, in a
+ * context that the next row resets, and to fetch values out of TOAST.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "model/eval_int.h"
+
+/*
+ * State for evaluating a program, until ls_eval_end or the end of parent. The
+ * permission to execute the functions of its expressions is checked here, for
+ * the current user.
+ */
+LsEval *
+ls_eval_begin(const LsProgram *program, MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "leadscore evaluation", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	LsEval	   *eval = palloc0(sizeof(LsEval));
+
+	eval->program = program;
+	eval->context = context;
+	eval->classes = palloc0_array(int, Max(program->ncolumns, 1));
+	if (program->nexprs > 0)
+	{
+		eval->econtext = CreateStandaloneExprContext();
+		eval->states = palloc_array(ExprState *, program->nexprs);
+		for (int i = 0; i < program->nexprs; i++)
+			eval->states[i] = ExecInitExpr(program->exprs[i].expr, NULL);
+		eval->slot = MakeTupleTableSlot(program->desc, &TTSOpsVirtual);
+		for (int i = 0; i < program->desc->natts; i++)
+			eval->slot->tts_isnull[i] = true;
+	}
+	MemoryContextSwitchTo(old);
+	return eval;
+}
+
+void
+ls_eval_end(LsEval *eval)
+{
+	if (eval->econtext)
+		FreeExprContext(eval->econtext, true);
+	MemoryContextDelete(eval->context);
+}
+
+/* Why ls_eval_slot_safe last recorded a rule as failed. */
+const char *
+ls_eval_failure(const LsEval *eval)
+{
+	return eval->failure;
+}
+
+static void
+eval_error_callback(void *arg)
+{
+	const LsEval *eval = arg;
+
+	if (eval->running)
+		errcontext("%s of rule \"%s\" of model \"%s\"", eval->running->points ? "points" : "condition",
+				   eval->program->names[eval->running->rule], eval->program->model);
+}
+
+/* ---- values to classes ---- */
+
+/* The bytes of a text; *copy is to be freed, if not NULL. */
+static inline const char *
+text_bytes(Datum value, int *len, struct varlena **copy)
+{
+	struct varlena *text = (struct varlena *) DatumGetPointer(value);
+
+	*copy = NULL;
+	if (likely(VARATT_IS_1B(text) && !VARATT_IS_1B_E(text)))
+	{
+		*len = VARSIZE_1B(text) - VARHDRSZ_SHORT;
+		return VARDATA_1B(text);
+	}
+	if (!VARATT_IS_4B_U(text))
+		*copy = text = pg_detoast_datum_packed(text);
+	*len = VARSIZE_ANY_EXHDR(text);
+	return VARDATA_ANY(text);
+}
+
+static inline int
+class_of_key(const LsColumn *column, int64 key)
+{
+	const int64 *keys = column->keys;
+	int			n = column->n;
+	int			below = 0;
+
+	if (n <= 12)
+	{
+		/* no branch to mispredict */
+		for (int i = 0; i < n; i++)
+			below += keys[i] < key;
+	}
+	else
+	{
+		while (n > 1)
+		{
+			int			half = n / 2;
+
+			below = keys[below + half - 1] < key ? below + half : below;
+			n -= half;
+		}
+		below += keys[below] < key;
+	}
+	return 2 * below + (below < column->n && keys[below] == key);
+}
+
+static inline int
+class_of_bytes(const LsColumn *column, const char *bytes, int len)
+{
+	const LsBytesTable *table = &column->table;
+	uint32		hash = ls_bytes_hash(bytes, len);
+
+	for (uint32 at = hash & table->mask;; at = (at + 1) & table->mask)
+	{
+		int			slot = table->slot[at];
+
+		if (slot == 0)
+			return 2 * column->n;
+		if (table->hash[at] == hash && column->texts[slot - 1].len == len &&
+			memcmp(column->texts[slot - 1].bytes, bytes, len) == 0)
+			return 2 * slot - 1;
+	}
+}
+
+static inline bool
+matches_pattern(const LsPattern *pattern, const char *bytes, int len)
+{
+	bool		found;
+
+	if (pattern->len > len)
+		found = false;
+	else if (pattern->kind == LS_PATTERN_SUFFIX)
+		found = memcmp(bytes + len - pattern->len, pattern->bytes, pattern->len) == 0;
+	else if (pattern->kind == LS_PATTERN_PREFIX)
+		found = memcmp(bytes, pattern->bytes, pattern->len) == 0;
+	else
+		found = pattern->len == 0 || memmem(bytes, len, pattern->bytes, pattern->len) != NULL;
+	return found != pattern->negate;
+}
+
+/*
+ * One column of the row: remember the class, add what the class and the
+ * patterns give.
+ */
+static inline void
+do_column(LsEval *eval, const LsColumn *column, int *class, Datum value, bool isnull,
+		  double *points, uint64 *matched)
+{
+	const LsProgram *program = eval->program;
+	int			found;
+
+	if (isnull)
+		found = 2 * column->n + 1;
+	else
+	{
+		int64		key;
+
+		switch (column->kind)
+		{
+			case LS_KIND_BOOL:
+				found = class_of_key(column, DatumGetBool(value) ? 1 : 0);
+				break;
+			case LS_KIND_INT2:
+				found = class_of_key(column, DatumGetInt16(value));
+				break;
+			case LS_KIND_INT4:
+				found = class_of_key(column, DatumGetInt32(value));
+				break;
+			case LS_KIND_INT8:
+				found = class_of_key(column, DatumGetInt64(value));
+				break;
+			case LS_KIND_FLOAT4:
+				found = class_of_key(column, ls_double_key((double) DatumGetFloat4(value)));
+				break;
+			case LS_KIND_FLOAT8:
+				found = class_of_key(column, ls_double_key(DatumGetFloat8(value)));
+				break;
+			case LS_KIND_NUMERIC:
+				(void) ls_numeric_key(value, &key);
+				found = class_of_key(column, key);
+				break;
+			case LS_KIND_OID:
+				found = class_of_key(column, DatumGetObjectId(value));
+				break;
+			case LS_KIND_TEXT:
+			case LS_KIND_BPCHAR:
+				{
+					struct varlena *copy;
+					int			len;
+					const char *bytes = text_bytes(value, &len, &copy);
+
+					if (column->kind == LS_KIND_BPCHAR)
+						len = ls_bpchar_length(bytes, len);
+					found = column->classify ? class_of_bytes(column, bytes, len) : 0;
+					for (int i = 0; i < column->npatterns; i++)
+					{
+						const LsPattern *pattern = &column->patterns[i];
+
+						if (matches_pattern(pattern, bytes, len))
+						{
+							points[pattern->component] += pattern->points;
+							if (matched)
+								matched[pattern->rule / 64] |= UINT64CONST(1) << (pattern->rule % 64);
+						}
+					}
+					if (copy)
+						pfree(copy);
+					break;
+				}
+			default:
+				found = 0;
+				break;
+		}
+	}
+	*class = found;
+	if (column->any_points)
+	{
+		const double *add = column->points + (Size) found * program->ncomponents;
+
+		for (int i = 0; i < program->ncomponents; i++)
+			points[i] += add[i];
+		if (matched)
+			for (int i = 0; i < program->nwords; i++)
+				matched[i] |= column->rules[(Size) found * program->nwords + i];
+	}
+}
+
+/* ---- conditions over several columns ---- */
+
+/* Where the values of the current row are: by attribute, or in the program's order. */
+typedef struct LsRow
+{
+	const Datum *values;
+	const bool *isnull;
+	const NullableDatum *args;
+} LsRow;
+
+static uint8
+node_truth(LsEval *eval, const LsNode *node, const LsRow *row)
+{
+	uint8		truth;
+
+	switch (node->op)
+	{
+		case LS_NODE_CLASS:
+			return node->truths[eval->classes[node->column]];
+
+		case LS_NODE_CONST:
+			return node->truth;
+
+		case LS_NODE_PATTERN:
+			{
+				const LsColumn *column = &eval->program->columns[node->column];
+				struct varlena *copy;
+				const char *bytes;
+				int			len;
+
+				if (row->args ? row->args[column->arg].isnull : row->isnull[column->attno - 1])
+					return LS_UNKNOWN;
+				bytes = text_bytes(row->args ? row->args[column->arg].value : row->values[column->attno - 1],
+								   &len, &copy);
+				truth = matches_pattern(&node->pattern, bytes, len) ? LS_TRUE : LS_FALSE;
+				if (copy)
+					pfree(copy);
+				return truth;
+			}
+
+		case LS_NODE_NOT:
+			return LS_TRUE - node_truth(eval, node->args[0], row);
+
+		case LS_NODE_TEST:
+			return ls_boolean_test(node->test, node_truth(eval, node->args[0], row));
+
+		case LS_NODE_AND:
+			truth = LS_TRUE;
+			for (int i = 0; i < node->nargs && truth != LS_FALSE; i++)
+				truth = Min(truth, node_truth(eval, node->args[i], row));
+			return truth;
+
+		case LS_NODE_OR:
+			truth = LS_FALSE;
+			for (int i = 0; i < node->nargs && truth != LS_TRUE; i++)
+				truth = Max(truth, node_truth(eval, node->args[i], row));
+			return truth;
+
+		case LS_NODE_EXPR:
+			{
+				bool		isnull;
+				Datum		value;
+
+				eval->running = &eval->program->exprs[node->expr];
+				value = ExecEvalExprSwitchContext(eval->states[node->expr], eval->econtext, &isnull);
+				eval->running = NULL;
+				return isnull ? LS_UNKNOWN : DatumGetBool(value) ? LS_TRUE : LS_FALSE;
+			}
+	}
+	pg_unreachable();
+}
+
+/* Points that depend on the row; NULL gives none. */
+static double
+expression_points(LsEval *eval, int expr)
+{
+	bool		isnull;
+	Datum		value;
+	double		points;
+
+	eval->running = &eval->program->exprs[expr];
+	value = ExecEvalExprSwitchContext(eval->states[expr], eval->econtext, &isnull);
+	points = isnull ? 0 : DatumGetFloat8(value);
+	if (unlikely(isnan(points) || isinf(points)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("points must be finite, not %s", isnan(points) ? "NaN" : "infinite")));
+	eval->running = NULL;
+	return points;
+}
+
+static inline void
+do_tree(LsEval *eval, const LsTreeRule *tree, const LsRow *row, double *points, uint64 *matched)
+{
+	if (node_truth(eval, tree->root, row) != LS_TRUE)
+		return;
+	points[tree->component] += tree->points_expr < 0 ? tree->points
+		: expression_points(eval, tree->points_expr);
+	if (matched)
+		matched[tree->rule / 64] |= UINT64CONST(1) << (tree->rule % 64);
+}
+
+/* ---- rows ---- */
+
+static inline void
+start_row(const LsProgram *program, double *points, uint64 *matched)
+{
+	for (int i = 0; i < program->ncomponents; i++)
+		points[i] = program->base[i];
+	if (matched)
+		for (int i = 0; i < program->nwords; i++)
+			matched[i] = program->base_rules[i];
+}
+
+static void
+do_trees(LsEval *eval, const LsRow *row, double *points, uint64 *matched)
+{
+	const LsProgram *program = eval->program;
+	ErrorContextCallback callback;
+
+	if (eval->econtext == NULL)
+	{
+		for (int i = 0; i < program->ntrees; i++)
+			do_tree(eval, &program->trees[i], row, points, matched);
+		return;
+	}
+
+	callback.callback = eval_error_callback;
+	callback.arg = eval;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	eval->running = NULL;
+	ResetExprContext(eval->econtext);
+	for (int i = 0; i < program->ntrees; i++)
+		do_tree(eval, &program->trees[i], row, points, matched);
+	error_context_stack = callback.previous;
+}
+
+static inline void
+do_slot_columns(LsEval *eval, TupleTableSlot *slot, LsRow *row, double *points, uint64 *matched)
+{
+	const LsProgram *program = eval->program;
+
+	start_row(program, points, matched);
+	if (program->last_attno > 0)
+		slot_getsomeattrs(slot, program->last_attno);
+	for (int i = 0; i < program->ncolumns; i++)
+	{
+		const LsColumn *column = &program->columns[i];
+
+		do_column(eval, column, &eval->classes[i], slot->tts_values[column->attno - 1],
+				  slot->tts_isnull[column->attno - 1], points, matched);
+	}
+	row->values = slot->tts_values;
+	row->isnull = slot->tts_isnull;
+	row->args = NULL;
+	if (eval->econtext)
+		eval->econtext->ecxt_scantuple = slot;
+}
+
+/*
+ * The points that a row gives to each component, and, unless matched is NULL,
+ * which rules give them. The row must be one of the table the program is for.
+ */
+void
+ls_eval_slot(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched)
+{
+	LsRow		row;
+
+	do_slot_columns(eval, slot, &row, points, matched);
+	if (eval->program->ntrees > 0)
+		do_trees(eval, &row, points, matched);
+}
+
+/* The same for a row of which only the columns of ls_eval_columns are given. */
+void
+ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *matched)
+{
+	const LsProgram *program = eval->program;
+	LsRow		row = {NULL, NULL, args};
+
+	start_row(program, points, matched);
+	for (int i = 0; i < program->ncolumns; i++)
+	{
+		const LsColumn *column = &program->columns[i];
+
+		do_column(eval, column, &eval->classes[i], args[column->arg].value,
+				  args[column->arg].isnull, points, matched);
+	}
+	if (program->ntrees == 0)
+		return;
+	if (eval->econtext)
+	{
+		TupleTableSlot *slot = eval->slot;
+
+		ExecClearTuple(slot);
+		for (int i = 0; i < program->nattnos; i++)
+		{
+			slot->tts_values[program->attnos[i] - 1] = args[i].value;
+			slot->tts_isnull[program->attnos[i] - 1] = args[i].isnull;
+		}
+		ExecStoreVirtualTuple(slot);
+		eval->econtext->ecxt_scantuple = slot;
+	}
+	do_trees(eval, &row, points, matched);
+}
+
+/* The points that a rule which matched the row in slot gives by itself. */
+double
+ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
+{
+	const LsProgram *program = eval->program;
+	ErrorContextCallback callback;
+	double		points;
+
+	if (program->points_exprs[rule] < 0)
+		return program->constants[rule];
+
+	callback.callback = eval_error_callback;
+	callback.arg = eval;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	eval->econtext->ecxt_scantuple = slot;
+	points = expression_points(eval, program->points_exprs[rule]);
+	error_context_stack = callback.previous;
+	return points;
+}
+
+/*
+ * As ls_eval_slot, but a rule whose evaluation fails is recorded in failed and
+ * gives no points, and the others go on; true if there was such a rule. Errors
+ * that are not about the row (a cancel, no memory, damage) are thrown all the
+ * same. Rows whose rules cannot fail cost no subtransaction.
+ */
+bool
+ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched, uint64 *failed)
+{
+	const LsProgram *program = eval->program;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback *stack = error_context_stack;
+	LsRow		row;
+	volatile int next = 0;
+	volatile bool any = false;
+
+	for (int i = 0; i < program->nwords; i++)
+		failed[i] = 0;
+	if (!program->may_fail)
+	{
+		ls_eval_slot(eval, slot, points, matched);
+		return false;
+	}
+
+	do_slot_columns(eval, slot, &row, points, matched);
+	ResetExprContext(eval->econtext);
+	while (next < program->ntrees)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			while (next < program->ntrees)
+			{
+				do_tree(eval, &program->trees[next], &row, points, matched);
+				next++;
+			}
+			ReleaseCurrentSubTransaction();
+		}
+		PG_CATCH();
+		{
+			int			rule = program->trees[next].rule;
+			ErrorData  *error;
+			int			category;
+
+			MemoryContextSwitchTo(eval->context);
+			error = CopyErrorData();
+			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+			if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+				category == ERRCODE_INTERNAL_ERROR)
+				PG_RE_THROW();
+			FlushErrorState();
+			error_context_stack = stack;
+			RollbackAndReleaseCurrentSubTransaction();
+
+			if (eval->failure)
+				pfree(eval->failure);
+			eval->failure = psprintf("rule \"%s\" of model \"%s\": %s", program->names[rule],
+									 program->model, error->message);
+			FreeErrorData(error);
+			eval->running = NULL;
+			failed[rule / 64] |= UINT64CONST(1) << (rule % 64);
+			any = true;
+			next++;
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	return any;
+}

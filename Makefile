@@ -34,7 +34,8 @@ OBJS_analytics =	src/analytics/query.o \
 				src/analytics/journey.o \
 				src/analytics/stats.o \
 				src/analytics/report.o \
-				src/analytics/funnel.o
+				src/analytics/funnel.o \
+				src/analytics/window_funnel.o
 
 SQL_PARTS =		src/leadscore.sql \
 				src/stage/stage.sql \
@@ -48,7 +49,7 @@ REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =	model_eval
 REGRESS_live =
 REGRESS_pipeline =
-REGRESS_analytics =	analytics_funnel
+REGRESS_analytics =	analytics_funnel analytics_window_funnel
 
 ISOLATION =
 

@@ -28,7 +28,14 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_probe.o \
 				src/model/eval_run.o
 OBJS_live =
-OBJS_pipeline =
+OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
+				src/pipeline/pipeline_cache.o \
+				src/pipeline/pipeline_guard.o \
+				src/pipeline/pipeline_move.o \
+				src/pipeline/pipeline_history.o \
+				src/pipeline/pipeline_trigger.o \
+				src/pipeline/pipeline_enforce.o \
+				src/pipeline/pipeline_ask.o
 OBJS_analytics =	src/analytics/query.o \
 				src/analytics/receive.o \
 				src/analytics/journey.o \
@@ -41,6 +48,8 @@ SQL_PARTS =		src/leadscore.sql \
 				src/stage/stage.sql \
 				src/score/score.sql \
 				src/score/rank.sql \
+				src/pipeline/pipeline.sql \
+				src/pipeline/lifecycle.sql \
 				src/analytics/analytics.sql
 
 REGRESS_base =	install catalog
@@ -48,7 +57,7 @@ REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =	model_eval
 REGRESS_live =
-REGRESS_pipeline =
+REGRESS_pipeline =	pipeline_lifecycle
 REGRESS_analytics =	analytics_funnel analytics_window_funnel
 
 ISOLATION =

@@ -41,4 +41,18 @@
 	} while (0)
 #endif
 
+/* ownership checks got one function for all kinds of objects in 16 */
+#if PG_VERSION_NUM < 160000
+#define ls_owns_relation(relid, role) pg_class_ownercheck(relid, role)
+#else
+#define ls_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#endif
+
+/* 18 wants to be told that a deferrable primary key will do */
+#if PG_VERSION_NUM < 180000
+#define RelationGetPrimaryKeyIndex_compat(rel) RelationGetPrimaryKeyIndex(rel)
+#else
+#define RelationGetPrimaryKeyIndex_compat(rel) RelationGetPrimaryKeyIndex(rel, true)
+#endif
+
 #endif							/* LS_COMPAT_H */

@@ -18,6 +18,8 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
+#include "pipeline/pipeline.h"
+
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
@@ -25,6 +27,7 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	ls_pipeline_init();
 }
 
 Oid

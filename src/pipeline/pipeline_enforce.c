@@ -1,0 +1,433 @@
+/*
+ * pipeline_enforce.c
+ *	  Puts a table under a pipeline and takes it out again.
+ *
+ * What is the caller's (the triggers on his table, reading its rows) is done
+ * with the caller's rights, what is ours (leadscore.enforced, history) as the
+ * owner of the extension.
+ */
+#include "leadscore.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "pipeline/pipeline.h"
+
+PG_FUNCTION_INFO_V1(leadscore_enforce);
+PG_FUNCTION_INFO_V1(leadscore_unenforce);
+
+static char *
+qualified_name(Relation rel)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									  RelationGetRelationName(rel));
+}
+
+static void
+required_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+}
+
+/* open a table that the caller may put under a pipeline, or take out of one */
+static Relation
+open_table(Oid relid)
+{
+	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+
+	if (!ls_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind), RelationGetRelationName(rel));
+	return rel;
+}
+
+static void
+check_kind(Relation rel)
+{
+	const char *why = NULL;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", RelationGetRelationName(rel)),
+				 errhint("Put the table that stores the leads under the pipeline: writes through views are checked there.")));
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		why = "It is temporary, and would be gone while its history stays.";
+	else if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		why = "It is unlogged: a crash would empty it and leave its history.";
+	else if (rel->rd_rel->relispartition)
+		why = "It is a partition.";
+	else if (rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rel->relhassubclass &&
+			 has_subclass(RelationGetRelid(rel)) &&
+			 find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		why = "Other tables inherit from it, and triggers are not inherited.";
+	else if (IsCatalogRelation(rel) || RelationGetNamespace(rel) == ls_schema_oid())
+		why = "It is not a table of leads.";
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table \"%s\" cannot be put under a pipeline", RelationGetRelationName(rel)),
+				 errdetail("%s", why),
+				 rel->rd_rel->relispartition ? errhint("Put its partitioned table under the pipeline.") : 0));
+}
+
+static AttrNumber
+column_number(Relation rel, const char *column, const char *what)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(rel), column);
+
+	if (attno <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(rel), column),
+				 errhint("Name the column %s.", what)));
+	return attno;
+}
+
+/* the column of the primary key, if it has just one */
+static char *
+primary_key_column(Relation rel)
+{
+	Oid			index_oid = RelationGetPrimaryKeyIndex_compat(rel);
+	Relation	index;
+	AttrNumber	attno = InvalidAttrNumber;
+
+	if (OidIsValid(index_oid))
+	{
+		index = index_open(index_oid, AccessShareLock);
+		if (IndexRelationGetNumberOfKeyAttributes(index) == 1)
+			attno = index->rd_index->indkey.values[0];
+		index_close(index, AccessShareLock);
+	}
+	if (attno == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("table \"%s\" has no primary key of one column", RelationGetRelationName(rel)),
+				 errhint("Name the column that identifies a lead: leadscore.enforce(..., key => 'column').")));
+	return get_attname(RelationGetRelid(rel), attno, false);
+}
+
+/*
+ * Every field of the pipeline with the column it was found in (null: not kept),
+ * as jsonb; complains about all that are absent at once.
+ */
+static Jsonb *
+resolve_fields(Relation rel, const char *pipeline, Jsonb *given)
+{
+	Oid			types[3] = {TEXTOID, JSONBOID, OIDOID};
+	Datum		args[3];
+	LsOwnerSection section;
+	MemoryContext caller = CurrentMemoryContext;
+	StringInfoData absent;
+	StringInfoData unknown;
+	StringInfoData wrong;
+	Jsonb	   *result = NULL;
+	bool		isnull;
+
+	if (!JB_ROOT_IS_OBJECT(given))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("fields must be a JSON object"),
+				 errhint("For example, fields => '{\"budget\": \"est_budget\"}'.")));
+	initStringInfo(&absent);
+	initStringInfo(&unknown);
+	initStringInfo(&wrong);
+
+	args[0] = CStringGetTextDatum(pipeline);
+	args[1] = JsonbPGetDatum(given);
+	args[2] = ObjectIdGetDatum(RelationGetRelid(rel));
+	ls_owner_begin(&section);
+
+	if (SPI_execute_with_args("SELECT 1 FROM leadscore.pipeline WHERE pipeline = $1 AND live_version IS NOT NULL",
+							  1, types, args, NULL, false, 0) != SPI_OK_SELECT || SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no published pipeline \"%s\"", pipeline),
+				 errhint("SELECT pipeline, live_version FROM leadscore.pipeline shows those there are.")));
+
+	SPI_execute_with_args("SELECT m.key FROM jsonb_each($2) m WHERE NOT EXISTS"
+						  " (SELECT FROM leadscore.pipeline_field f JOIN leadscore.pipeline p ON p.pipeline = f.pipeline AND p.live_version = f.version"
+						  "  WHERE f.pipeline = $1 AND f.field = m.key)"
+						  " OR jsonb_typeof(m.value) NOT IN ('string', 'null')", 2, types, args, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		appendStringInfo(&unknown, "%s\"%s\"", i > 0 ? ", " : "", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+
+	SPI_execute_with_args("SELECT m.key, m.value FROM jsonb_each_text($2) m WHERE m.value IS NOT NULL AND NOT EXISTS"
+						  " (SELECT FROM pg_attribute a WHERE a.attrelid = $3 AND a.attname = m.value AND a.attnum > 0 AND NOT a.attisdropped)",
+						  3, types, args, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		appendStringInfo(&wrong, "%s\"%s\" for field \"%s\"", i > 0 ? ", " : "",
+						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2),
+						 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+
+	SPI_execute_with_args("SELECT coalesce(jsonb_object_agg(r.field, r.col), '{}'),"
+						  " string_agg(format('\"%s\"', r.field), ', ' ORDER BY r.field) FILTER (WHERE r.col IS NULL AND NOT r.mapped AND NOT r.optional)"
+						  " FROM (SELECT f.field, f.optional, jsonb_exists($2, f.field) AS mapped,"
+						  "  CASE WHEN jsonb_exists($2, f.field) THEN $2 ->> f.field ELSE"
+						  "  (SELECT a.attname::text FROM unnest(f.columns) WITH ORDINALITY c(name, n)"
+						  "   JOIN pg_attribute a ON a.attrelid = $3 AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped"
+						  "   ORDER BY c.n LIMIT 1) END AS col"
+						  "  FROM leadscore.pipeline_field f JOIN leadscore.pipeline p ON p.pipeline = f.pipeline AND p.live_version = f.version"
+						  "  WHERE f.pipeline = $1) r", 3, types, args, NULL, false, 0);
+	if (SPI_processed == 1)
+	{
+		char	   *list = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext before = MemoryContextSwitchTo(caller);
+
+		result = DatumGetJsonbPCopy(value);
+		MemoryContextSwitchTo(before);
+		if (list != NULL)
+			appendStringInfoString(&absent, list);
+	}
+
+	if (unknown.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pipeline \"%s\" asks for no field %s", pipeline, unknown.data),
+				 errhint("Each key is a field of the pipeline, each value the name of a column, or null.")));
+	if (wrong.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column %s", RelationGetRelationName(rel), wrong.data),
+				 errhint("Map each field to a column of the table, or to null if it is not kept there.")));
+	if (absent.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column for %s, which pipeline \"%s\" asks for",
+						RelationGetRelationName(rel), absent.data, pipeline),
+				 errhint("Say where each is kept with fields => '{\"field\": \"column\"}', or that it is not kept with null instead of a column.")));
+	ls_owner_end(&section);
+	return result;
+}
+
+/* DDL and queries of the caller's own, names all qualified */
+static void
+caller_sql(const char *sql)
+{
+	int			rc = SPI_execute(sql, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+}
+
+static void
+drop_triggers(Oid relid, const char *table)
+{
+	static const char *const names[] = {LS_TRIGGER_STAGE, LS_TRIGGER_DELETE, LS_TRIGGER_TRUNCATE};
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		if (OidIsValid(get_trigger_oid(relid, names[i], true)))
+			caller_sql(psprintf("DROP TRIGGER %s ON %s", quote_identifier(names[i]), table));
+	}
+}
+
+/*
+ * The triggers. They fire always, whatever session_replication_role says; who
+ * wants a subscriber to take over stages unchecked sets them to ORIGIN there.
+ */
+static void
+create_triggers(const char *table, const char *stage, const char *key, Jsonb *fields)
+{
+	static const char *const names[] = {LS_TRIGGER_STAGE, LS_TRIGGER_DELETE, LS_TRIGGER_TRUNCATE};
+	StringInfoData columns;
+	JsonbIterator *it = JsonbIteratorInit(&fields->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	initStringInfo(&columns);
+	appendStringInfo(&columns, "OLD.%s, ", quote_identifier(stage));
+	appendStringInfo(&columns, "OLD.%s", quote_identifier(key));
+	/* in the order of the keys in the object, which load_fields() relies on */
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_VALUE && value.type == jbvString)
+			appendStringInfo(&columns, ", OLD.%s",
+							 quote_identifier(pnstrdup(value.val.string.val, value.val.string.len)));
+	}
+
+	caller_sql(psprintf("CREATE TRIGGER %s AFTER INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION leadscore.enforce_stage()",
+						quote_identifier(LS_TRIGGER_STAGE), table));
+	caller_sql(psprintf("CREATE TRIGGER %s AFTER DELETE ON %s FOR EACH ROW WHEN (leadscore.enforced_columns(%s)) EXECUTE FUNCTION leadscore.enforce_stage()",
+						quote_identifier(LS_TRIGGER_DELETE), table, columns.data));
+	caller_sql(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION leadscore.enforce_stage()",
+						quote_identifier(LS_TRIGGER_TRUNCATE), table));
+	for (size_t i = 0; i < lengthof(names); i++)
+		caller_sql(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, quote_identifier(names[i])));
+}
+
+/* one row of history for each lead that is there already; returns their number */
+static int64
+adopt(Relation rel, LsRules *rules)
+{
+	const char *stage = quote_identifier(get_attname(RelationGetRelid(rel), rules->stage_attno, false));
+	const char *key = quote_identifier(get_attname(RelationGetRelid(rel), rules->key_attno, false));
+	char	   *table = qualified_name(rel);
+	TimestampTz now = GetCurrentTimestamp();
+	Portal		portal;
+	int64		n = 0;
+
+	/* rows that row security hides from the owner would go unrecorded: an error */
+	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+
+	portal = SPI_cursor_open_with_args(NULL,
+									   psprintf("SELECT %s::text, %s::text FROM %s WHERE %s IS NOT NULL",
+												key, stage, table, stage),
+									   0, NULL, NULL, NULL, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, 1000);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			char	   *lead = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+			char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+			int			index;
+
+			CHECK_FOR_INTERRUPTS();
+			for (index = 0; index < rules->nstages; index++)
+			{
+				if (strcmp(rules->stages[index].name, name) == 0)
+					break;
+			}
+			if (lead == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_NOT_NULL_VIOLATION),
+						 errmsg("a lead in a pipeline must have a key")));
+			if (index == rules->nstages)
+				ereport(ERROR,
+						(errcode(ERRCODE_CHECK_VIOLATION),
+						 errmsg("lead %s is in stage %s, which pipeline %s does not have", lead, name, rules->pipeline),
+						 errhint("Correct the stages of the table, or add the stage to the pipeline.")));
+			ls_history_write(rules, LS_KIND_ADOPTED, lead, (Datum) 0, true, rules->stages[index].text, false,
+							 now, ls_reason(), false, 0);
+			n++;
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	return n;
+}
+
+Datum
+leadscore_enforce(PG_FUNCTION_ARGS)
+{
+	Relation	rel;
+	char	   *stage;
+	char	   *key;
+	char	   *pipeline;
+	Jsonb	   *fields;
+	Oid			relid;
+	char	   *table;
+	bool		want_adopt;
+	int64		adopted = 0;
+	int			nest;
+	LsRules    *rules;
+	Oid			types[9] = {OIDOID, NAMEOID, NAMEOID, TEXTOID, JSONBOID, TEXTOID, BOOLOID, OIDOID};
+	Datum		values[9];
+	char		nulls[9] = "        ";
+
+	required_argument(fcinfo, 0, "the table");
+	required_argument(fcinfo, 1, "the column of the stage");
+	required_argument(fcinfo, 2, "the pipeline");
+
+	relid = PG_GETARG_OID(0);
+	rel = open_table(relid);
+	check_kind(rel);
+	stage = pstrdup(NameStr(*PG_GETARG_NAME(1)));
+	(void) column_number(rel, stage, "that holds the stage");
+	if (PG_ARGISNULL(3))
+		key = primary_key_column(rel);
+	else
+	{
+		key = pstrdup(NameStr(*PG_GETARG_NAME(3)));
+		(void) column_number(rel, key, "that identifies a lead");
+	}
+	pipeline = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	fields = PG_ARGISNULL(4) ? DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) : PG_GETARG_JSONB_P(4);
+	fields = resolve_fields(rel, pipeline, fields);
+	want_adopt = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
+
+	values[0] = ObjectIdGetDatum(RelationGetRelid(rel));
+	values[1] = DirectFunctionCall1(namein, CStringGetDatum(stage));
+	values[2] = DirectFunctionCall1(namein, CStringGetDatum(key));
+	values[3] = CStringGetTextDatum(pipeline);
+	values[4] = JsonbPGetDatum(fields);
+	values[5] = PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5);
+	nulls[5] = PG_ARGISNULL(5) ? 'n' : ' ';
+	values[6] = BoolGetDatum(PG_ARGISNULL(7) || PG_GETARG_BOOL(7));
+	values[7] = ObjectIdGetDatum(GetUserId());
+	ls_owner_sql("INSERT INTO leadscore.enforced (relation, stage_column, key_column, pipeline, fields, model, history, enforced_by, enforced_at)"
+				 " VALUES ($1::regclass, $2, $3, $4, $5, $6, $7, pg_get_userbyid($8), now())"
+				 " ON CONFLICT (relation) DO UPDATE SET stage_column = excluded.stage_column, key_column = excluded.key_column,"
+				 " pipeline = excluded.pipeline, fields = excluded.fields, model = excluded.model, history = excluded.history,"
+				 " enforced_by = excluded.enforced_by, enforced_at = excluded.enforced_at",
+				 8, types, values, nulls);
+
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	/* DDL wants no open reference to the table; the lock stays */
+	table = qualified_name(rel);
+	table_close(rel, NoLock);
+	drop_triggers(relid, table);
+	create_triggers(table, stage, key, fields);
+	CommandCounterIncrement();
+	rel = table_open(relid, NoLock);
+
+	/* compiles the guards against the table: everything wrong with them shows now */
+	rules = ls_rules_get(rel);
+	if (want_adopt)
+		adopted = adopt(rel, rules);
+	SPI_finish();
+	AtEOXact_GUC(true, nest);
+	table_close(rel, NoLock);
+	PG_RETURN_INT64(adopted);
+}
+
+Datum
+leadscore_unenforce(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	Relation	rel = open_table(relid);
+	Oid			type = OIDOID;
+	Datum		value = ObjectIdGetDatum(relid);
+	char	   *table;
+	char	   *name;
+	int			nest;
+
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	table = qualified_name(rel);
+	name = pstrdup(RelationGetRelationName(rel));
+	table_close(rel, NoLock);
+	drop_triggers(relid, table);
+	SPI_finish();
+	AtEOXact_GUC(true, nest);
+	if (ls_owner_sql("DELETE FROM leadscore.enforced WHERE relation = $1::regclass", 1, &type, &value, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" is under no pipeline", name)));
+	PG_RETURN_VOID();
+}

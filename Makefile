@@ -26,7 +26,13 @@ OBJS_score =		src/score/score_core.o \
 OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_compile.o \
 				src/model/eval_probe.o \
-				src/model/eval_run.o
+				src/model/eval_run.o \
+				src/model/model_catalog.o \
+				src/model/model_condition.o \
+				src/model/model_define.o \
+				src/model/model_publish.o \
+				src/model/model_query.o \
+				src/model/model_report.o
 OBJS_live =
 OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_cache.o \
@@ -48,6 +54,7 @@ SQL_PARTS =		src/leadscore.sql \
 				src/stage/stage.sql \
 				src/score/score.sql \
 				src/score/rank.sql \
+				src/model/model.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
 				src/analytics/analytics.sql
@@ -55,7 +62,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
-REGRESS_model =	model_eval
+REGRESS_model =	model_eval model_define model_score
 REGRESS_live =
 REGRESS_pipeline =	pipeline_lifecycle
 REGRESS_analytics =	analytics_funnel analytics_window_funnel

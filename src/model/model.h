@@ -1,0 +1,145 @@
+/*
+ * model.h
+ *	  Scoring models inside the backend: how a model looks once it is loaded
+ *	  from the catalog, and what the files of this part offer each other and the
+ *	  parts after it.
+ */
+#ifndef LS_MODEL_H
+#define LS_MODEL_H
+
+#include "leadscore.h"
+
+#include "access/attnum.h"
+#include "lib/stringinfo.h"
+#include "nodes/primnodes.h"
+#include "utils/relcache.h"
+#include "utils/timestamp.h"
+
+#include "score/score_core.h"
+
+/* version numbers: the draft, and "whichever is live" */
+#define LS_DRAFT			0
+#define LS_LIVE				(-1)
+
+/* model names must leave room for the prefix of their score table */
+#define LS_SCORE_TABLE_PREFIX	"score_"
+#define LS_MODEL_NAME_MAX	(NAMEDATALEN - 1 - (int) sizeof(LS_SCORE_TABLE_PREFIX) + 1)
+
+/* Calendar windows of "at_most N per P" start at this Monday, in UTC. */
+#define LS_WINDOW_ORIGIN	(INT64CONST(2) * USECS_PER_DAY)	/* 2000-01-03 */
+
+typedef struct LsComponent
+{
+	char	   *name;
+	int64		half_life;		/* microseconds; 0: does not age */
+	double		lo;				/* -infinity: none */
+	double		hi;				/* infinity: none */
+} LsComponent;
+
+typedef struct LsRule
+{
+	char	   *name;
+	int			component;		/* index into LsModel.components */
+	bool		event;			/* over the event's row, not the lead's */
+	bool		enabled;
+	char	   *condition_text; /* as the user wrote it */
+	char	   *points_text;
+	char	   *condition_sql;	/* as understood, names fully qualified */
+	char	   *points_sql;
+	int			at_most;		/* 0: no limit */
+	int64		per;			/* window in microseconds; 0: ever */
+	char	   *per_text;		/* as the user gave it; NULL: ever */
+	bool		has_from;
+	bool		has_until;
+	TimestampTz valid_from;
+	TimestampTz valid_until;
+
+	/*
+	 * Set by ls_model_analyse: boolean and float8 expressions whose Vars have
+	 * varno 1 and the attribute numbers of the leads or the events.
+	 */
+	Expr	   *condition;
+	Expr	   *points;
+} LsRule;
+
+typedef struct LsBand
+{
+	char	   *name;
+	double		least;
+} LsBand;
+
+typedef struct LsModel
+{
+	char	   *name;
+	int			version;		/* the one loaded */
+	int			live_version;	/* 0: never published */
+
+	Oid			leads;
+	char	   *lead_key;
+	AttrNumber	lead_attno;
+	Oid			key_type;
+	Oid			key_collation;
+
+	Oid			events;			/* InvalidOid: none */
+	char	   *event_lead;
+	AttrNumber	event_lead_attno;
+	Oid			event_lead_type;
+	char	   *event_at;
+	AttrNumber	event_at_attno;
+
+	double		lo;				/* bounds of the total */
+	double		hi;
+	int			ncomponents;
+	LsComponent components[SCORE_MAX_COMPONENTS];
+	int			nrules;
+	LsRule	   *rules;			/* by ordinal, disabled ones included */
+	int			nbands;
+	LsBand	   *bands;			/* highest least first */
+} LsModel;
+
+/* model_catalog.c */
+extern LsModel *ls_model_load(const char *name, int version);
+extern void ls_model_check_owner(const LsModel *model);
+extern void ls_model_lock(const char *name);
+extern void ls_model_resolve(LsModel *model);
+extern char *ls_model_score_table(const char *name);
+extern Oid	ls_model_score_relid(const LsModel *model, bool missing_ok);
+extern void ls_model_tie_score_table(Oid relid);
+extern const char *ls_model_band(const LsModel *model, double total);
+extern void ls_model_shape(const LsModel *model, Score *shape);
+extern void ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
+extern char *ls_model_name_arg(FunctionCallInfo fcinfo, int argno, const char *what);
+
+/* model_condition.c */
+typedef struct LsParsed
+{
+	Expr	   *expr;			/* boolean or float8, Vars of varno 1 */
+	char	   *sql;			/* deparsed, names fully qualified */
+} LsParsed;
+
+extern void ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
+							   bool numeric, LsParsed *parsed);
+extern bool ls_condition_fits(const char *text, Oid relid, const char *rule, const char *model,
+							  bool *any_column);
+extern void ls_model_analyse(LsModel *model);
+extern char *ls_expression_sql(Expr *expr, Oid relid, const char *alias);
+extern int	ls_portable_settings(void);
+
+/* model_query.c */
+typedef enum LsScope
+{
+	LS_ALL_LEADS,				/* no parameter for the lead */
+	LS_ONE_LEAD					/* $1 = key as text */
+} LsScope;
+
+extern char *ls_query_scores(const LsModel *model, LsScope scope, bool as_of);
+extern char *ls_query_lead_account(const LsModel *model);
+extern char *ls_query_event_account(const LsModel *model);
+extern char *ls_type_name(Oid type);
+extern char *ls_key_equality(Oid type);
+extern char *ls_relation_name(Oid relid);
+
+/* model_publish.c */
+extern uint64 ls_model_store_scores(LsModel *model);
+
+#endif							/* LS_MODEL_H */

@@ -1,0 +1,359 @@
+/*
+ * model_catalog.c
+ *	  Reading models from the catalog, the tables behind them, and who may
+ *	  change them. All access to the catalog by this part goes through
+ *	  ls_catalog_execute: as the owner of the extension, with a search_path of
+ *	  pg_catalog, so that nothing a caller made can be picked up on the way.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "model/model.h"
+
+/* A text argument that must be there, as a C string. */
+char *
+ls_model_name_arg(FunctionCallInfo fcinfo, int argno, const char *what)
+{
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
+}
+
+/*
+ * Run one statement on the catalog. The caller is connected to SPI and finds
+ * rows in SPI_tuptable. Nothing that a user wrote may be in the statement.
+ */
+void
+ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	LsUser		caller;
+	int			level = ls_portable_settings();
+	int			result;
+
+	ls_become_owner(&caller);
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	ls_become_caller(&caller);
+	AtEOXact_GUC(true, level);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+}
+
+/* Column of the current SPI result as a C string in the given context, or NULL. */
+static char *
+spi_text(MemoryContext context, uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return value ? MemoryContextStrdup(context, value) : NULL;
+}
+
+static Datum
+spi_datum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+static double
+spi_double(uint64 row, int column, double missing)
+{
+	bool		isnull;
+	Datum		value = spi_datum(row, column, &isnull);
+
+	return isnull ? missing : DatumGetFloat8(value);
+}
+
+static int64
+spi_int64(uint64 row, int column, int64 missing)
+{
+	bool		isnull;
+	Datum		value = spi_datum(row, column, &isnull);
+
+	return isnull ? missing : DatumGetInt64(value);
+}
+
+static void
+load_components(LsModel *model, MemoryContext context, Oid *types, Datum *values)
+{
+	ls_catalog_execute("SELECT component, (EXTRACT(epoch FROM half_life) * 1000000)::int8, lo, hi"
+					   " FROM leadscore.component WHERE model = $1 AND version = $2 ORDER BY ordinal",
+					   2, types, values, NULL);
+	if (SPI_processed > SCORE_MAX_COMPONENTS)
+		elog(ERROR, "model \"%s\" has too many components", model->name);
+	model->ncomponents = (int) SPI_processed;
+	for (int i = 0; i < model->ncomponents; i++)
+	{
+		LsComponent *component = &model->components[i];
+
+		component->name = spi_text(context, i, 1);
+		component->half_life = spi_int64(i, 2, 0);
+		component->lo = spi_double(i, 3, -INFINITY);
+		component->hi = spi_double(i, 4, INFINITY);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+load_rules(LsModel *model, MemoryContext context, Oid *types, Datum *values)
+{
+	ls_catalog_execute("SELECT r.rule, (SELECT count(*) FROM leadscore.component d"
+					   "   WHERE d.model = r.model AND d.version = r.version AND d.ordinal < c.ordinal),"
+					   " r.source = 'event', r.condition, r.points, r.condition_sql, r.points_sql,"
+					   " r.at_most::int8, (EXTRACT(epoch FROM r.per) * 1000000)::int8,"
+					   " r.valid_from, r.valid_until, r.enabled, r.per::text"
+					   " FROM leadscore.rule r JOIN leadscore.component c USING (model, version, component)"
+					   " WHERE r.model = $1 AND r.version = $2 ORDER BY r.ordinal",
+					   2, types, values, NULL);
+	model->nrules = (int) SPI_processed;
+	model->rules = MemoryContextAllocZero(context, Max(model->nrules, 1) * sizeof(LsRule));
+	for (int i = 0; i < model->nrules; i++)
+	{
+		LsRule	   *rule = &model->rules[i];
+		bool		isnull;
+		Datum		value;
+
+		rule->name = spi_text(context, i, 1);
+		rule->component = (int) spi_int64(i, 2, 0);
+		rule->event = DatumGetBool(spi_datum(i, 3, &isnull));
+		rule->condition_text = spi_text(context, i, 4);
+		rule->points_text = spi_text(context, i, 5);
+		rule->condition_sql = spi_text(context, i, 6);
+		rule->points_sql = spi_text(context, i, 7);
+		rule->at_most = (int) spi_int64(i, 8, 0);
+		rule->per = spi_int64(i, 9, 0);
+		value = spi_datum(i, 10, &isnull);
+		rule->has_from = !isnull;
+		rule->valid_from = isnull ? 0 : DatumGetTimestampTz(value);
+		value = spi_datum(i, 11, &isnull);
+		rule->has_until = !isnull;
+		rule->valid_until = isnull ? 0 : DatumGetTimestampTz(value);
+		rule->enabled = DatumGetBool(spi_datum(i, 12, &isnull));
+		rule->per_text = spi_text(context, i, 13);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+load_bands(LsModel *model, MemoryContext context, Oid *types, Datum *values)
+{
+	ls_catalog_execute("SELECT band, least FROM leadscore.band"
+					   " WHERE model = $1 AND version = $2 ORDER BY least DESC",
+					   2, types, values, NULL);
+	model->nbands = (int) SPI_processed;
+	model->bands = MemoryContextAllocZero(context, Max(model->nbands, 1) * sizeof(LsBand));
+	for (int i = 0; i < model->nbands; i++)
+	{
+		model->bands[i].name = spi_text(context, i, 1);
+		model->bands[i].least = spi_double(i, 2, 0);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * A version of a model (LS_DRAFT, LS_LIVE or a number) in the current memory
+ * context, its tables resolved, its conditions not yet analysed.
+ */
+LsModel *
+ls_model_load(const char *name, int version)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LsModel    *model = palloc0(sizeof(LsModel));
+	Oid			types[2] = {TEXTOID, INT4OID};
+	Datum		values[2];
+	bool		isnull;
+
+	SPI_connect();
+	values[0] = CStringGetTextDatum(name);
+	ls_catalog_execute("SELECT leads::oid, lead_key::text, events::oid, event_lead::text, event_at::text, live_version::int8"
+					   " FROM leadscore.model WHERE model = $1",
+					   1, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", name),
+				 errhint("SELECT model FROM leadscore.model lists the models; leadscore.create_model makes one.")));
+	model->name = MemoryContextStrdup(context, name);
+	model->leads = DatumGetObjectId(spi_datum(0, 1, &isnull));
+	model->lead_key = spi_text(context, 0, 2);
+	model->events = DatumGetObjectId(spi_datum(0, 3, &isnull));
+	if (isnull)
+		model->events = InvalidOid;
+	model->event_lead = spi_text(context, 0, 4);
+	model->event_at = spi_text(context, 0, 5);
+	model->live_version = (int) spi_int64(0, 6, 0);
+	SPI_freetuptable(SPI_tuptable);
+
+	if (version == LS_LIVE)
+	{
+		if (model->live_version == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("model \"%s\" has not been published", name),
+					 errhint("Run leadscore.publish('%s').", name)));
+		version = model->live_version;
+	}
+	model->version = version;
+	values[1] = Int32GetDatum(version);
+	ls_catalog_execute("SELECT lo, hi FROM leadscore.model_version WHERE model = $1 AND version = $2",
+					   2, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" has no version %d", name, version),
+				 errhint("SELECT * FROM leadscore.model_version lists the versions; 0 is the draft.")));
+	model->lo = spi_double(0, 1, -INFINITY);
+	model->hi = spi_double(0, 2, INFINITY);
+	SPI_freetuptable(SPI_tuptable);
+
+	load_components(model, context, types, values);
+	load_rules(model, context, types, values);
+	load_bands(model, context, types, values);
+	SPI_finish();
+
+	ls_model_resolve(model);
+	return model;
+}
+
+/* A column that a model names, or an error that says which it should be. */
+static AttrNumber
+resolve_column(const LsModel *model, Oid relid, const char *column, const char *role)
+{
+	AttrNumber	attno = get_attnum(relid, column);
+
+	if (attno == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist", column, get_rel_name(relid)),
+				 errdetail("Model \"%s\" has it as the %s.", model->name, role),
+				 errhint("Rename the column back, or make the model anew with leadscore.create_model.")));
+	return attno;
+}
+
+/* Find tables and columns by name; they may have changed since the model was made. */
+void
+ls_model_resolve(LsModel *model)
+{
+	int32		typmod;
+
+	if (get_rel_name(model->leads) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table of leads of model \"%s\" does not exist any more", model->name),
+				 errhint("leadscore.drop_model('%s') removes the model.", model->name)));
+	model->lead_attno = resolve_column(model, model->leads, model->lead_key, "lead key");
+	get_atttypetypmodcoll(model->leads, model->lead_attno,
+						  &model->key_type, &typmod, &model->key_collation);
+
+	if (!OidIsValid(model->events))
+		return;
+	if (get_rel_name(model->events) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table of events of model \"%s\" does not exist any more", model->name),
+				 errhint("leadscore.drop_model('%s') removes the model.", model->name)));
+	model->event_lead_attno = resolve_column(model, model->events, model->event_lead, "lead of an event");
+	model->event_lead_type = get_atttype(model->events, model->event_lead_attno);
+	model->event_at_attno = resolve_column(model, model->events, model->event_at, "instant of an event");
+}
+
+/* As PostgreSQL does for other things attached to a table: its owner may. */
+void
+ls_model_check_owner(const LsModel *model)
+{
+	if (!ls_owns_relation(model->leads, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(model->leads));
+}
+
+/* Keep others from changing the model until the end of the transaction. */
+void
+ls_model_lock(const char *name)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(name)};
+
+	SPI_connect();
+	ls_catalog_execute("SELECT 1 FROM leadscore.model WHERE model = $1 FOR UPDATE",
+					   1, types, values, NULL);
+	SPI_finish();
+}
+
+/* The name of the table of stored scores, not quoted, in schema leadscore. */
+char *
+ls_model_score_table(const char *name)
+{
+	return psprintf(LS_SCORE_TABLE_PREFIX "%s", name);
+}
+
+Oid
+ls_model_score_relid(const LsModel *model, bool missing_ok)
+{
+	Oid			relid = get_relname_relid(ls_model_score_table(model->name), ls_schema_oid());
+
+	if (!OidIsValid(relid) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the stored scores of model \"%s\" are missing", model->name),
+				 errhint("Run leadscore.publish('%s').", model->name)));
+	return relid;
+}
+
+/*
+ * Let the table of stored scores go with the extension. pg_dump does not carry
+ * such a dependency, so that it is made again whenever scores are stored.
+ */
+void
+ls_model_tie_score_table(Oid relid)
+{
+	ObjectAddress table;
+	ObjectAddress extension;
+
+	ObjectAddressSet(table, RelationRelationId, relid);
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("leadscore", false));
+	(void) deleteDependencyRecordsForSpecific(RelationRelationId, relid, DEPENDENCY_AUTO,
+											  ExtensionRelationId, extension.objectId);
+	recordDependencyOn(&table, &extension, DEPENDENCY_AUTO);
+}
+
+/* The band a total is in; NULL: below all of them. */
+const char *
+ls_model_band(const LsModel *model, double total)
+{
+	for (int i = 0; i < model->nbands; i++)
+		if (total >= model->bands[i].least)
+			return model->bands[i].name;
+	return NULL;
+}
+
+/* The score of a lead without any points: what scores of this model look like. */
+void
+ls_model_shape(const LsModel *model, Score *shape)
+{
+	memset(shape, 0, sizeof(*shape));
+	shape->n = model->ncomponents;
+	shape->lo = model->lo;
+	shape->hi = model->hi;
+	for (int i = 0; i < model->ncomponents; i++)
+	{
+		shape->c[i].half_life = model->components[i].half_life;
+		shape->c[i].lo = model->components[i].lo;
+		shape->c[i].hi = model->components[i].hi;
+	}
+}

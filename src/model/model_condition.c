@@ -1,0 +1,357 @@
+/*
+ * model_condition.c
+ *	  Conditions and points of rules: parsed and analysed by PostgreSQL's own
+ *	  parser against the row type of the table, as a CHECK constraint is, and
+ *	  written back with every name qualified, so that no search_path, DateStyle
+ *	  or other setting can change later what a rule means.
+ *
+ * Nothing is evaluated here.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_collate.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_node.h"
+#include "parser/parse_relation.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "model/model.h"
+
+/* what an error in a condition or in points is reported with */
+typedef struct RuleContext
+{
+	const char *text;
+	const char *rule;
+	const char *model;
+	bool		numeric;
+} RuleContext;
+
+/*
+ * Name the rule, and turn a position in the rule's text into one that clients
+ * show below that text and not below the statement that called us.
+ */
+static void
+rule_error_callback(void *arg)
+{
+	RuleContext *context = (RuleContext *) arg;
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(context->text);
+	}
+	errcontext("%s of rule \"%s\" of model \"%s\"",
+			   context->numeric ? "points" : "condition", context->rule, context->model);
+}
+
+/*
+ * Settings under which expressions are written and read back: nothing but
+ * pg_catalog is found without a schema, and constants have one form. The caller
+ * ends them with AtEOXact_GUC(true, result).
+ */
+int
+ls_portable_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"TimeZone", "UTC"},
+		{"standard_conforming_strings", "on"},
+		{"quote_all_identifiers", "off"},
+	};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/*
+ * The text as one expression, not yet analysed. PostgreSQL's grammar for
+ * PL/pgSQL expressions takes whatever can follow SELECT; anything beyond one
+ * bare expression is refused here.
+ */
+static Node *
+parse_one_expression(const char *text)
+{
+	List	   *parsed = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *select = castNode(SelectStmt, linitial_node(RawStmt, parsed)->stmt);
+	ResTarget  *target;
+
+	if (list_length(select->targetList) != 1 || select->distinctClause || select->intoClause ||
+		select->fromClause || select->whereClause || select->groupClause || select->havingClause ||
+		select->windowClause || select->sortClause || select->limitOffset || select->limitCount ||
+		select->lockingClause || select->withClause || select->valuesLists || select->op != SETOP_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" is not one SQL expression", text),
+				 errhint("Write what could stand in a CHECK constraint, such as sector = 'saas'.")));
+	target = linitial_node(ResTarget, select->targetList);
+	if (target->name || target->indirection)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" is not one SQL expression", text),
+				 errhint("Leave out the column alias.")));
+	return target->val;
+}
+
+/*
+ * A score must not depend on when, or by whom, it is computed: it is kept and
+ * ages by itself. The functions and keywords that read the clock or the user.
+ */
+static bool
+depends_on_session(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SQLValueFunction))
+		return true;
+	if (IsA(node, FuncExpr))
+	{
+		switch (((FuncExpr *) node)->funcid)
+		{
+			case F_NOW:
+			case F_TRANSACTION_TIMESTAMP:
+			case F_STATEMENT_TIMESTAMP:
+			case F_AGE_TIMESTAMPTZ:
+			case F_AGE_TIMESTAMP:
+			case F_CURRENT_USER:
+			case F_SESSION_USER:
+				return true;
+			default:
+				break;
+		}
+	}
+	return expression_tree_walker(node, depends_on_session, context);
+}
+
+/* Analyse a parsed expression over the rows of rel. */
+static Expr *
+analyse_expression(Node *raw, Relation rel, const char *text, bool numeric)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	ParseNamespaceItem *item;
+	Node	   *expr;
+
+	pstate->p_sourcetext = text;
+	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
+	addNSItemToQuery(pstate, item, true, true, true);
+
+	expr = transformExpr(pstate, raw, EXPR_KIND_CHECK_CONSTRAINT);
+	if (numeric)
+	{
+		Oid			type = exprType(expr);
+		Node	   *coerced = NULL;
+
+		if (TypeCategory(type) == TYPCATEGORY_NUMERIC)
+			coerced = coerce_to_target_type(pstate, expr, type, FLOAT8OID, -1,
+											COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
+		if (coerced == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("points must be a number, not type %s", format_type_be(type)),
+					 parser_errposition(pstate, exprLocation(expr))));
+		expr = coerced;
+	}
+	else
+		expr = coerce_to_boolean(pstate, expr, "rule condition");
+	assign_expr_collations(pstate, expr);
+
+	if (contain_volatile_functions(expr))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("a volatile function cannot be used in a rule"),
+				 errdetail("The same row must always get the same points."),
+				 errhint("Use functions that are IMMUTABLE or STABLE.")));
+	if (depends_on_session(expr, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("a rule cannot depend on the current time or user"),
+				 errdetail("Scores are kept, and age by themselves: nothing computes them again when the clock moves."),
+				 errhint("Let an event rule feed a component with a half-life, or give valid_from and valid_until.")));
+	free_parsestate(pstate);
+	return (Expr *) expr;
+}
+
+/* A constant number of points must be finite; other points are checked when they are computed. */
+static void
+check_constant_points(Expr *expr)
+{
+	Node	   *folded = eval_const_expressions(NULL, (Node *) expr);
+	double		points;
+
+	if (!IsA(folded, Const))
+		return;
+	if (((Const *) folded)->constisnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("points must not be null")));
+	points = DatumGetFloat8(((Const *) folded)->constvalue);
+	if (isnan(points) || isinf(points))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("points must be finite, not %s", isnan(points) ? "NaN" : "infinite")));
+}
+
+/*
+ * Parse and analyse the condition (boolean) or the points (numeric) of a rule
+ * over relid, under the caller's settings. Errors are PostgreSQL's own, with
+ * the rule named in the context.
+ */
+void
+ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
+				   bool numeric, LsParsed *parsed)
+{
+	RuleContext context = {text, rule, model, numeric};
+	ErrorContextCallback callback;
+	Relation	rel;
+
+	callback.callback = rule_error_callback;
+	callback.arg = &context;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	rel = relation_open(relid, AccessShareLock);
+	parsed->expr = analyse_expression(parse_one_expression(text), rel, text, numeric);
+	if (numeric)
+		check_constant_points(parsed->expr);
+	parsed->sql = ls_expression_sql(parsed->expr, relid, NULL);
+	relation_close(rel, NoLock);
+
+	error_context_stack = callback.previous;
+}
+
+/*
+ * Write an expression over relid as SQL, every name qualified as far as
+ * needed without a search_path. Columns are written alias.column, or bare when
+ * alias is NULL.
+ */
+char *
+ls_expression_sql(Expr *expr, Oid relid, const char *alias)
+{
+	int			level = ls_portable_settings();
+	char	   *sql;
+
+	sql = deparse_expression((Node *) expr,
+							 deparse_context_for(alias ? alias : get_rel_name(relid), relid),
+							 alias != NULL, false);
+	AtEOXact_GUC(true, level);
+	return sql;
+}
+
+/* which columns a raw expression names, and whether relid has them all */
+typedef struct FitContext
+{
+	Oid			relid;
+	const char *relname;
+	bool		fits;
+	bool		any_column;
+} FitContext;
+
+static bool
+column_fits_walker(Node *node, void *arg)
+{
+	FitContext *context = (FitContext *) arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, ColumnRef))
+	{
+		List	   *fields = ((ColumnRef *) node)->fields;
+		Node	   *first = linitial(fields);
+		Node	   *column = first;
+
+		context->any_column = true;
+		if (list_length(fields) > 1)
+		{
+			/* table.column, or schema.table.column: the table decides */
+			Node	   *table = list_nth(fields, list_length(fields) - 2);
+
+			column = llast(fields);
+			if (!IsA(table, String) || strcmp(strVal(table), context->relname) != 0)
+				context->fits = false;
+		}
+		if (IsA(column, String) &&
+			get_attnum(context->relid, strVal(column)) == InvalidAttrNumber &&
+			strcmp(strVal(column), context->relname) != 0)
+			context->fits = false;
+		return false;
+	}
+	return raw_expression_tree_walker(node, column_fits_walker, arg);
+}
+
+/*
+ * Could this text be about rows of relid? Decided by the names of the columns
+ * alone, so that nothing has to be tried and rolled back.
+ */
+bool
+ls_condition_fits(const char *text, Oid relid, const char *rule, const char *model, bool *any_column)
+{
+	RuleContext rule_context = {text, rule, model, false};
+	ErrorContextCallback callback;
+	FitContext	context;
+
+	callback.callback = rule_error_callback;
+	callback.arg = &rule_context;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	context.relid = relid;
+	context.relname = get_rel_name(relid);
+	context.fits = true;
+	context.any_column = false;
+	(void) column_fits_walker(parse_one_expression(text), &context);
+	if (context.any_column)
+		*any_column = true;
+
+	error_context_stack = callback.previous;
+	return context.fits;
+}
+
+/*
+ * Read back the stored form of every rule that is enabled. A column that was
+ * renamed or dropped, or whose type no longer suits, is an error that names the
+ * rule and the model.
+ */
+void
+ls_model_analyse(LsModel *model)
+{
+	for (int i = 0; i < model->nrules; i++)
+	{
+		LsRule	   *rule = &model->rules[i];
+		Oid			relid = rule->event ? model->events : model->leads;
+		LsParsed	parsed;
+		int			level;
+
+		if (!rule->enabled)
+			continue;
+		level = ls_portable_settings();
+		ls_condition_parse(rule->condition_sql, relid, rule->name, model->name, false, &parsed);
+		rule->condition = parsed.expr;
+		ls_condition_parse(rule->points_sql, relid, rule->name, model->name, true, &parsed);
+		rule->points = parsed.expr;
+		AtEOXact_GUC(true, level);
+	}
+}

@@ -1,0 +1,813 @@
+/*
+ * model_define.c
+ *	  Making models and editing their drafts: everything that is checked when a
+ *	  model, component, rule or band is written down.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "parser/parse_coerce.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "model/model.h"
+#include "score/score.h"
+
+PG_FUNCTION_INFO_V1(leadscore_create_model);
+PG_FUNCTION_INFO_V1(leadscore_drop_model);
+PG_FUNCTION_INFO_V1(leadscore_add_component);
+PG_FUNCTION_INFO_V1(leadscore_drop_component);
+PG_FUNCTION_INFO_V1(leadscore_add_rule);
+PG_FUNCTION_INFO_V1(leadscore_add_rule_number);
+PG_FUNCTION_INFO_V1(leadscore_drop_rule);
+PG_FUNCTION_INFO_V1(leadscore_enable_rule);
+PG_FUNCTION_INFO_V1(leadscore_add_band);
+PG_FUNCTION_INFO_V1(leadscore_drop_band);
+PG_FUNCTION_INFO_V1(leadscore_set_bounds);
+
+/* Names of components, rules and bands: shown in results, never identifiers. */
+static void
+check_name(const char *name, const char *what)
+{
+	if (name[0] == '\0' || strlen(name) > 200)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of a %s must have 1 to 200 bytes", what)));
+}
+
+/* Is there a unique, complete index on exactly this column, and is it NOT NULL? */
+static bool
+column_is_key(Relation rel, AttrNumber attno)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	if (!TupleDescAttr(RelationGetDescr(rel), attno - 1)->attnotnull)
+		return false;
+	foreach(lc, indexes)
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		if (index->indisunique && index->indisvalid && index->indnkeyatts == 1 &&
+			index->indkey.values[0] == attno &&
+			heap_attisnull(tuple, Anum_pg_index_indpred, NULL))
+			found = true;
+		ReleaseSysCache(tuple);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/* The single column of the primary key. */
+static AttrNumber
+primary_key_column(Relation rel)
+{
+	HeapTuple	tuple = NULL;
+	AttrNumber	attno = InvalidAttrNumber;
+	Oid			index;
+
+	index = RelationGetPrimaryKeyIndex_compat(rel);
+	if (OidIsValid(index))
+		tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+
+		if (form->indnkeyatts == 1)
+			attno = form->indkey.values[0];
+		ReleaseSysCache(tuple);
+	}
+	if (attno == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("table \"%s\" has no primary key of one column", RelationGetRelationName(rel)),
+				 errhint("Say which unique column identifies a lead: lead_key => '...'.")));
+	return attno;
+}
+
+static AttrNumber
+named_column(Relation rel, const char *column)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(rel), column);
+
+	if (attno <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist",
+						column, RelationGetRelationName(rel))));
+	return attno;
+}
+
+static Form_pg_attribute
+column_of(Relation rel, AttrNumber attno)
+{
+	return TupleDescAttr(RelationGetDescr(rel), attno - 1);
+}
+
+/* The column of the leads that identifies one. */
+static AttrNumber
+find_lead_key(Relation leads, const char *given)
+{
+	AttrNumber	attno = given ? named_column(leads, given) : primary_key_column(leads);
+	Form_pg_attribute column = column_of(leads, attno);
+
+	if (!column_is_key(leads, attno))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" does not identify the rows of table \"%s\"",
+						NameStr(column->attname), RelationGetRelationName(leads)),
+				 errhint("The lead key needs NOT NULL and a unique index on it alone.")));
+	if (!OidIsValid(lookup_type_cache(column->atttypid, TYPECACHE_LT_OPR)->lt_opr))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type %s of lead key \"%s\" has no order",
+						format_type_be(column->atttypid), NameStr(column->attname)),
+				 errhint("A lead key needs a type with a default btree operator class.")));
+	return attno;
+}
+
+/* The column of the events that says which lead an event is of. */
+static AttrNumber
+find_event_lead(Relation events, Relation leads, AttrNumber key, const char *given)
+{
+	Form_pg_attribute key_column = column_of(leads, key);
+	AttrNumber	attno = InvalidAttrNumber;
+	Oid			type;
+
+	if (given)
+		attno = named_column(events, given);
+	else
+	{
+		List	   *keys = RelationGetFKeyList(events);
+		ListCell   *lc;
+		int			found = 0;
+
+		foreach(lc, keys)
+		{
+			ForeignKeyCacheInfo *fk = (ForeignKeyCacheInfo *) lfirst(lc);
+
+			if (fk->confrelid == RelationGetRelid(leads) && fk->nkeys == 1 && fk->confkey[0] == key)
+			{
+				attno = fk->conkey[0];
+				found++;
+			}
+		}
+		if (found != 1)
+			attno = get_attnum(RelationGetRelid(events), NameStr(key_column->attname));
+		if (attno <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("cannot tell which column of table \"%s\" is the lead of an event",
+							RelationGetRelationName(events)),
+					 errdetail("It has %s to table \"%s\", and no column \"%s\".",
+							   found == 0 ? "no foreign key" : "several foreign keys",
+							   RelationGetRelationName(leads), NameStr(key_column->attname)),
+					 errhint("Say which column it is: event_lead => '...'.")));
+	}
+	type = column_of(events, attno)->atttypid;
+	if (!can_coerce_type(1, &type, &key_column->atttypid, COERCION_ASSIGNMENT))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" cannot refer to leads: it has type %s, their key type %s",
+						NameStr(column_of(events, attno)->attname), RelationGetRelationName(events),
+						format_type_be(type), format_type_be(key_column->atttypid))));
+	return attno;
+}
+
+/* The column of the events that says when an event happened. */
+static AttrNumber
+find_event_at(Relation events, const char *given)
+{
+	TupleDesc	desc = RelationGetDescr(events);
+	AttrNumber	attno = InvalidAttrNumber;
+	int			found = 0;
+
+	if (given)
+		attno = named_column(events, given);
+	else
+	{
+		for (int i = 0; i < desc->natts; i++)
+		{
+			Form_pg_attribute column = TupleDescAttr(desc, i);
+
+			if (!column->attisdropped && column->atttypid == TIMESTAMPTZOID)
+			{
+				attno = column->attnum;
+				found++;
+			}
+		}
+		if (found != 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("cannot tell which column of table \"%s\" is the instant of an event",
+							RelationGetRelationName(events)),
+					 errdetail("It has %d columns of type timestamp with time zone.", found),
+					 errhint("Say which column it is: event_at => '...'.")));
+	}
+	if (column_of(events, attno)->atttypid != TIMESTAMPTZOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" has type %s, not timestamp with time zone",
+						NameStr(column_of(events, attno)->attname), RelationGetRelationName(events),
+						format_type_be(column_of(events, attno)->atttypid)),
+				 errhint("Ageing needs instants. Alter the column's type, or give a view that converts it.")));
+	return attno;
+}
+
+/* The table of stored scores, empty, readable by the owner of the leads. */
+static void
+create_score_table(const LsModel *model, Oid reader)
+{
+	char	   *table = psprintf(LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(model->name)));
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s (lead %s", table, ls_type_name(model->key_type));
+	if (OidIsValid(model->key_collation) && model->key_collation != DEFAULT_COLLATION_OID)
+	{
+		int			level = ls_portable_settings();
+
+		appendStringInfo(&sql, " COLLATE %s", generate_collation_name(model->key_collation));
+		AtEOXact_GUC(true, level);
+	}
+	appendStringInfoString(&sql, " PRIMARY KEY, score " LS_SCHEMA ".score NOT NULL, version int NOT NULL)");
+	ls_catalog_execute(sql.data, 0, NULL, NULL, NULL);
+
+	ls_catalog_execute(psprintf("CREATE INDEX ON %s USING gist (score)", table), 0, NULL, NULL, NULL);
+	ls_catalog_execute(psprintf("GRANT SELECT ON %s TO %s WITH GRANT OPTION", table,
+								quote_identifier(GetUserNameFromId(reader, false))),
+					   0, NULL, NULL, NULL);
+	ls_catalog_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
+								quote_literal_cstr(psprintf("stored scores of model \"%s\"; written by leadscore only", model->name))),
+					   0, NULL, NULL, NULL);
+	ls_model_tie_score_table(ls_model_score_relid(model, false));
+}
+
+static char *
+optional_name(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL : pstrdup(NameStr(*PG_GETARG_NAME(argno)));
+}
+
+static Datum
+name_datum(const char *name)
+{
+	return DirectFunctionCall1(namein, CStringGetDatum(name));
+}
+
+Datum
+leadscore_create_model(PG_FUNCTION_ARGS)
+{
+	LsModel		model = {0};
+	Relation	leads;
+	Relation	events = NULL;
+	Oid			types[6] = {TEXTOID, OIDOID, NAMEOID, OIDOID, NAMEOID, NAMEOID};
+	Datum		values[6];
+	char		nulls[] = "      ";
+	StringInfoData result;
+
+	model.name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	if (model.name[0] == '\0' || strlen(model.name) > LS_MODEL_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of a model must have 1 to %d bytes", LS_MODEL_NAME_MAX)));
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the table of leads must not be null")));
+	model.leads = PG_GETARG_OID(1);
+	model.events = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	if (!OidIsValid(model.events) && (!PG_ARGISNULL(3) || !PG_ARGISNULL(4)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event_lead and event_at need a table of events"),
+				 errhint("Give it: events => '...'.")));
+
+	leads = relation_open(model.leads, AccessShareLock);
+	if (leads->rd_rel->relkind != RELKIND_RELATION && leads->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", RelationGetRelationName(leads)),
+				 errhint("Leads are the rows of a table with a unique key.")));
+	ls_model_check_owner(&model);
+	model.lead_attno = find_lead_key(leads, optional_name(fcinfo, 5));
+	model.lead_key = pstrdup(NameStr(column_of(leads, model.lead_attno)->attname));
+	model.key_type = column_of(leads, model.lead_attno)->atttypid;
+	model.key_collation = column_of(leads, model.lead_attno)->attcollation;
+
+	if (OidIsValid(model.events))
+	{
+		char		relkind;
+
+		events = relation_open(model.events, AccessShareLock);
+		relkind = events->rd_rel->relkind;
+		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&
+			relkind != RELKIND_VIEW && relkind != RELKIND_MATVIEW && relkind != RELKIND_FOREIGN_TABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is not a table or view", RelationGetRelationName(events))));
+		model.event_lead_attno = find_event_lead(events, leads, model.lead_attno, optional_name(fcinfo, 3));
+		model.event_lead = pstrdup(NameStr(column_of(events, model.event_lead_attno)->attname));
+		model.event_at_attno = find_event_at(events, optional_name(fcinfo, 4));
+		model.event_at = pstrdup(NameStr(column_of(events, model.event_at_attno)->attname));
+	}
+
+	values[0] = CStringGetTextDatum(model.name);
+	values[1] = ObjectIdGetDatum(model.leads);
+	values[2] = name_datum(model.lead_key);
+	if (events)
+	{
+		values[3] = ObjectIdGetDatum(model.events);
+		values[4] = name_datum(model.event_lead);
+		values[5] = name_datum(model.event_at);
+	}
+	else
+		nulls[3] = nulls[4] = nulls[5] = 'n';
+
+	SPI_connect();
+	ls_catalog_execute("SELECT 1 FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("model \"%s\" already exists", model.name),
+				 errhint("leadscore.drop_model('%s') removes it.", model.name)));
+	ls_catalog_execute("INSERT INTO leadscore.model (model, leads, lead_key, events, event_lead, event_at, created_by)"
+					   " VALUES ($1, $2, $3, $4, $5, $6, session_user)", 6, types, values, nulls);
+	ls_catalog_execute("INSERT INTO leadscore.model_version (model, version) VALUES ($1, 0)",
+					   1, types, values, NULL);
+	create_score_table(&model, leads->rd_rel->relowner);
+	SPI_finish();
+
+	initStringInfo(&result);
+	appendStringInfo(&result, "model \"%s\": leads %s (key %s)", model.name,
+					 ls_relation_name(model.leads), quote_identifier(model.lead_key));
+	if (events)
+	{
+		appendStringInfo(&result, ", events %s (lead %s, at %s)", ls_relation_name(model.events),
+						 quote_identifier(model.event_lead), quote_identifier(model.event_at));
+		relation_close(events, NoLock);
+	}
+	relation_close(leads, NoLock);
+	PG_RETURN_TEXT_P(cstring_to_text(result.data));
+}
+
+Datum
+leadscore_drop_model(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(name)};
+	LsModel		model = {0};
+	bool		isnull;
+
+	/* not ls_model_load: a model whose tables are gone can be dropped, too */
+	SPI_connect();
+	ls_catalog_execute("SELECT leads::oid FROM leadscore.model WHERE model = $1 FOR UPDATE",
+					   1, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", name)));
+	model.name = name;
+	model.leads = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (get_rel_name(model.leads) != NULL)
+		ls_model_check_owner(&model);
+	else if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only a superuser can drop a model whose table of leads is gone")));
+	ls_catalog_execute("DELETE FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
+	if (OidIsValid(ls_model_score_relid(&model, true)))
+		ls_catalog_execute(psprintf("DROP TABLE " LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(name))),
+						   0, NULL, NULL, NULL);
+	SPI_finish();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("model \"%s\" dropped", name)));
+}
+
+/*
+ * The draft of the model named by the first argument, locked against others
+ * who would edit or publish it, for a caller who may.
+ */
+static LsModel *
+open_draft(FunctionCallInfo fcinfo)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+
+	ls_model_check_owner(ls_model_load(name, LS_DRAFT));
+	ls_model_lock(name);
+	return ls_model_load(name, LS_DRAFT);	/* as the last editor left it */
+}
+
+static int
+find_component(const LsModel *model, const char *name)
+{
+	for (int i = 0; i < model->ncomponents; i++)
+		if (strcmp(model->components[i].name, name) == 0)
+			return i;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("the draft of model \"%s\" has no component \"%s\"", model->name, name),
+			 errhint("leadscore.add_component('%s', '%s') adds it.", model->name, name)));
+}
+
+/* A bound argument: NULL and the infinity on its own side mean none. */
+static Datum
+bound_arg(FunctionCallInfo fcinfo, int argno, double none, double *bound, char *isnull)
+{
+	*bound = PG_ARGISNULL(argno) ? none : PG_GETARG_FLOAT8(argno);
+	if (isnan(*bound) || (isinf(*bound) && *bound != none))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("a bound must be finite")));
+	*isnull = *bound == none ? 'n' : ' ';
+	return Float8GetDatum(*bound);
+}
+
+static void
+check_bounds(double lo, double hi)
+{
+	if (lo > hi)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lower bound %g is above upper bound %g", lo, hi)));
+}
+
+Datum
+leadscore_add_component(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = open_draft(fcinfo);
+	char	   *name = ls_model_name_arg(fcinfo, 1, "the name of a component");
+	Oid			types[5] = {TEXTOID, TEXTOID, INTERVALOID, FLOAT8OID, FLOAT8OID};
+	Datum		values[5];
+	char		nulls[] = "     ";
+	double		lo,
+				hi;
+
+	check_name(name, "component");
+	for (int i = 0; i < model->ncomponents; i++)
+		if (strcmp(model->components[i].name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("the draft of model \"%s\" already has a component \"%s\"", model->name, name)));
+	if (model->ncomponents == SCORE_MAX_COMPONENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a model can have at most %d components", SCORE_MAX_COMPONENTS)));
+
+	values[0] = CStringGetTextDatum(model->name);
+	values[1] = CStringGetTextDatum(name);
+	if (PG_ARGISNULL(2))
+		nulls[2] = 'n';
+	else
+	{
+		(void) ls_score_half_life(PG_GETARG_INTERVAL_P(2));	/* checks the range */
+		values[2] = PG_GETARG_DATUM(2);
+	}
+	values[3] = bound_arg(fcinfo, 3, -INFINITY, &lo, &nulls[3]);
+	values[4] = bound_arg(fcinfo, 4, INFINITY, &hi, &nulls[4]);
+	check_bounds(lo, hi);
+
+	SPI_connect();
+	ls_catalog_execute("INSERT INTO leadscore.component (model, version, component, ordinal, half_life, lo, hi)"
+					   " SELECT $1, 0, $2, coalesce(max(ordinal), 0) + 1, $3, $4, $5"
+					   " FROM leadscore.component WHERE model = $1 AND version = 0",
+					   5, types, values, nulls);
+	SPI_finish();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("component \"%s\" added to the draft of model \"%s\"", name, model->name)));
+}
+
+/* Run a DELETE or UPDATE on one named thing of the draft; it must be there. */
+static Datum
+change_draft(FunctionCallInfo fcinfo, const char *what, const char *sql, int nargs, Oid *types,
+			 Datum *values, const char *done)
+{
+	LsModel    *model = open_draft(fcinfo);
+	char	   *name = ls_model_name_arg(fcinfo, 1, psprintf("the name of a %s", what));
+
+	values[0] = CStringGetTextDatum(model->name);
+	values[1] = CStringGetTextDatum(name);
+	SPI_connect();
+	ls_catalog_execute(sql, nargs, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the draft of model \"%s\" has no %s \"%s\"", model->name, what, name)));
+	SPI_finish();
+	return PointerGetDatum(cstring_to_text(psprintf("%s \"%s\" %s the draft of model \"%s\"",
+													what, name, done, model->name)));
+}
+
+Datum
+leadscore_drop_component(PG_FUNCTION_ARGS)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	return change_draft(fcinfo, "component",
+						"DELETE FROM leadscore.component WHERE model = $1 AND version = 0 AND component = $2",
+						2, types, values, "dropped from");
+}
+
+Datum
+leadscore_drop_rule(PG_FUNCTION_ARGS)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	return change_draft(fcinfo, "rule",
+						"DELETE FROM leadscore.rule WHERE model = $1 AND version = 0 AND rule = $2",
+						2, types, values, "dropped from");
+}
+
+Datum
+leadscore_drop_band(PG_FUNCTION_ARGS)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	return change_draft(fcinfo, "band",
+						"DELETE FROM leadscore.band WHERE model = $1 AND version = 0 AND band = $2",
+						2, types, values, "dropped from");
+}
+
+Datum
+leadscore_enable_rule(PG_FUNCTION_ARGS)
+{
+	Oid			types[3] = {TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[3];
+	bool		enabled = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
+
+	values[2] = BoolGetDatum(enabled);
+	return change_draft(fcinfo, "rule",
+						"UPDATE leadscore.rule SET enabled = $3 WHERE model = $1 AND version = 0 AND rule = $2",
+						3, types, values, enabled ? "enabled in" : "disabled in");
+}
+
+Datum
+leadscore_set_bounds(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = open_draft(fcinfo);
+	Oid			types[3] = {TEXTOID, FLOAT8OID, FLOAT8OID};
+	Datum		values[3];
+	char		nulls[] = "   ";
+	double		lo,
+				hi;
+
+	values[0] = CStringGetTextDatum(model->name);
+	values[1] = bound_arg(fcinfo, 1, -INFINITY, &lo, &nulls[1]);
+	values[2] = bound_arg(fcinfo, 2, INFINITY, &hi, &nulls[2]);
+	check_bounds(lo, hi);
+	SPI_connect();
+	ls_catalog_execute("UPDATE leadscore.model_version SET lo = $2, hi = $3 WHERE model = $1 AND version = 0",
+					   3, types, values, nulls);
+	SPI_finish();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("bounds of the total set in the draft of model \"%s\"", model->name)));
+}
+
+Datum
+leadscore_add_band(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = open_draft(fcinfo);
+	char	   *name = ls_model_name_arg(fcinfo, 1, "the name of a band");
+	Oid			types[3] = {TEXTOID, TEXTOID, FLOAT8OID};
+	Datum		values[3];
+	double		least;
+
+	check_name(name, "band");
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the least score of a band must not be null")));
+	least = PG_GETARG_FLOAT8(2);
+	if (isnan(least))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("the least score of a band must be a number")));
+	for (int i = 0; i < model->nbands; i++)
+	{
+		if (strcmp(model->bands[i].name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("the draft of model \"%s\" already has a band \"%s\"", model->name, name)));
+		if (model->bands[i].least == least)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("band \"%s\" of model \"%s\" already begins at %g",
+							model->bands[i].name, model->name, least)));
+	}
+	values[0] = CStringGetTextDatum(model->name);
+	values[1] = CStringGetTextDatum(name);
+	values[2] = Float8GetDatum(least);
+	SPI_connect();
+	ls_catalog_execute("INSERT INTO leadscore.band (model, version, band, least) VALUES ($1, 0, $2, $3)",
+					   3, types, values, NULL);
+	SPI_finish();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("band \"%s\" added to the draft of model \"%s\"", name, model->name)));
+}
+
+/* Is the rule about the row of an event? As told, or as its columns say. */
+static bool
+rule_is_event(const LsModel *model, const LsComponent *component, const char *rule,
+			  const char *condition, const char *points, const char *source, bool only_events)
+{
+	bool		any_column = false;
+	bool		lead;
+	bool		event;
+
+	if (source != NULL)
+	{
+		if (strcmp(source, "event") == 0)
+		{
+			if (!OidIsValid(model->events))
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("model \"%s\" has no table of events", model->name)));
+			return true;
+		}
+		if (strcmp(source, "lead") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the source of a rule must be \"lead\" or \"event\", not \"%s\"", source)));
+		return false;
+	}
+	if (!OidIsValid(model->events))
+		return false;
+	if (component->half_life != 0 || only_events)
+	{
+		/* a condition that can only be about the lead gets a clear refusal later */
+		event = ls_condition_fits(condition, model->events, rule, model->name, &any_column);
+		if (event || !any_column)
+			return true;
+		return !ls_condition_fits(condition, model->leads, rule, model->name, &any_column);
+	}
+	lead = ls_condition_fits(condition, model->leads, rule, model->name, &any_column) &&
+		ls_condition_fits(points, model->leads, rule, model->name, &any_column);
+	event = ls_condition_fits(condition, model->events, rule, model->name, &any_column) &&
+		ls_condition_fits(points, model->events, rule, model->name, &any_column);
+	if (lead && event && any_column)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_COLUMN),
+				 errmsg("rule \"%s\" could be about a lead or about an event", rule),
+				 errdetail("Tables \"%s\" and \"%s\" both have the columns it uses.",
+						   get_rel_name(model->leads), get_rel_name(model->events)),
+				 errhint("Say which one is meant: source => 'lead' or source => 'event'.")));
+	return event && !lead;
+}
+
+/* The window of at_most N per P: a span of fixed length. */
+static void
+check_window(Interval *per)
+{
+	if (per->month != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a window of at_most cannot be counted in months or years"),
+				 errhint("Give it in days: per => '30 days'.")));
+	if (per->day < 0 || per->time < 0 || (per->day == 0 && per->time == 0) || per->day > 366000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a window of at_most must be longer than zero and at most 1000 years")));
+}
+
+static Datum
+add_rule(FunctionCallInfo fcinfo, const char *points)
+{
+	LsModel    *model = open_draft(fcinfo);
+	char	   *component_name = ls_model_name_arg(fcinfo, 1, "the component of a rule");
+	char	   *name = ls_model_name_arg(fcinfo, 2, "the name of a rule");
+	char	   *condition = ls_model_name_arg(fcinfo, 3, "the condition of a rule");
+	char	   *source = PG_ARGISNULL(7) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(7));
+	bool		only_events = !PG_ARGISNULL(5) || !PG_ARGISNULL(6) || !PG_ARGISNULL(8) || !PG_ARGISNULL(9);
+	LsComponent *component;
+	LsParsed	parsed_condition;
+	LsParsed	parsed_points;
+	bool		event;
+	Oid			relid;
+	StringInfoData result;
+	Oid			types[13] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INTERVALOID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, TEXTOID};
+	Datum		values[13];
+	char		nulls[] = "             ";
+
+	check_name(name, "rule");
+	for (int i = 0; i < model->nrules; i++)
+		if (strcmp(model->rules[i].name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("the draft of model \"%s\" already has a rule \"%s\"", model->name, name),
+					 errhint("leadscore.drop_rule('%s', '%s') drops it.", model->name, name)));
+	component = &model->components[find_component(model, component_name)];
+
+	if (!PG_ARGISNULL(5) && PG_GETARG_INT32(5) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("at_most must be at least 1, not %d", PG_GETARG_INT32(5))));
+	if (!PG_ARGISNULL(6))
+	{
+		if (PG_ARGISNULL(5))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("per needs at_most"),
+					 errhint("For example at_most => 3, per => '1 day'.")));
+		check_window(PG_GETARG_INTERVAL_P(6));
+	}
+	if (!PG_ARGISNULL(8) && !PG_ARGISNULL(9) && PG_GETARG_TIMESTAMPTZ(8) >= PG_GETARG_TIMESTAMPTZ(9))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("valid_from must be before valid_until")));
+
+	event = rule_is_event(model, component, name, condition, points, source, only_events);
+	if (!event && component->half_life != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("rule \"%s\" is about a lead, and component \"%s\" ages", name, component->name),
+				 errdetail("A lead's row has no instant from which its points could age."),
+				 errhint("Use a component without half-life, or a rule about events.")));
+	if (!event && only_events)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("at_most, per, valid_from and valid_until are for rules about events"),
+				 errdetail("Rule \"%s\" is about a lead: it counts once, or not at all.", name)));
+
+	relid = event ? model->events : model->leads;
+	ls_condition_parse(condition, relid, name, model->name, false, &parsed_condition);
+	ls_condition_parse(points, relid, name, model->name, true, &parsed_points);
+
+	values[0] = CStringGetTextDatum(model->name);
+	values[1] = CStringGetTextDatum(name);
+	values[2] = CStringGetTextDatum(component->name);
+	values[3] = CStringGetTextDatum(event ? "event" : "lead");
+	values[4] = CStringGetTextDatum(condition);
+	values[5] = CStringGetTextDatum(points);
+	for (int i = 6; i < 10; i++)
+	{
+		static const int args[] = {5, 6, 8, 9};
+
+		if (PG_ARGISNULL(args[i - 6]))
+			nulls[i] = 'n';
+		else
+			values[i] = PG_GETARG_DATUM(args[i - 6]);
+	}
+	values[10] = BoolGetDatum(PG_ARGISNULL(10) || PG_GETARG_BOOL(10));
+	values[11] = CStringGetTextDatum(parsed_condition.sql);
+	values[12] = CStringGetTextDatum(parsed_points.sql);
+
+	SPI_connect();
+	ls_catalog_execute("INSERT INTO leadscore.rule (model, version, rule, component, ordinal, source, condition, points,"
+					   " at_most, per, valid_from, valid_until, enabled, condition_sql, points_sql)"
+					   " SELECT $1, 0, $2, $3, coalesce(max(ordinal), 0) + 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
+					   " FROM leadscore.rule WHERE model = $1 AND version = 0",
+					   13, types, values, nulls);
+	SPI_finish();
+
+	initStringInfo(&result);
+	appendStringInfo(&result, "rule \"%s\" added to the draft of model \"%s\": %s, points %s",
+					 name, model->name, event ? "each event" : "the lead", points);
+	PG_RETURN_TEXT_P(cstring_to_text(result.data));
+}
+
+Datum
+leadscore_add_rule(PG_FUNCTION_ARGS)
+{
+	return add_rule(fcinfo, ls_model_name_arg(fcinfo, 4, "the points of a rule"));
+}
+
+Datum
+leadscore_add_rule_number(PG_FUNCTION_ARGS)
+{
+	double		points;
+
+	if (PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the points of a rule must not be null")));
+	points = PG_GETARG_FLOAT8(4);
+	if (isnan(points) || isinf(points))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("points must be finite, not %s", isnan(points) ? "NaN" : "infinite")));
+	return add_rule(fcinfo, float8out_internal(points));
+}

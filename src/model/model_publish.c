@@ -1,0 +1,362 @@
+/*
+ * model_publish.c
+ *	  Publishing: freezing the draft as a version, computing the score of every
+ *	  lead, and switching readers over.
+ *
+ * Scores are computed into a new heap, which takes the place of the stored one
+ * at the end, as REFRESH MATERIALIZED VIEW does it: readers are never without
+ * scores, grants and the table's identity stay, and indexes are built in bulk.
+ */
+#include "leadscore.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/multixact.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/cluster.h"
+#include "commands/tablecmds.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "tcop/dest.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "model/model.h"
+#include "score/score.h"
+
+PG_FUNCTION_INFO_V1(leadscore_publish);
+PG_FUNCTION_INFO_V1(leadscore_rescore);
+PG_FUNCTION_INFO_V1(leadscore_model_score);
+
+/* A receiver that appends what a query returns to a table no one else sees yet. */
+typedef struct StoreReceiver
+{
+	DestReceiver pub;
+	Relation	target;
+	BulkInsertState bistate;
+	CommandId	cid;
+	uint64		rows;
+	TimestampTz next_notice;
+	double		expected;		/* rows, as far as known; 0: not known */
+	const char *model;
+} StoreReceiver;
+
+#define STORE_OPTIONS			(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
+#define NOTICE_EVERY_ROWS		1024	/* how often the clock is looked at */
+#define NOTICE_EVERY_MS			5000
+
+static void
+store_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+	StoreReceiver *store = (StoreReceiver *) self;
+
+	(void) operation;
+	(void) typeinfo;
+	store->bistate = GetBulkInsertState();
+	store->cid = GetCurrentCommandId(true);
+	store->next_notice = GetCurrentTimestamp() + NOTICE_EVERY_MS * INT64CONST(1000);
+}
+
+static bool
+store_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	StoreReceiver *store = (StoreReceiver *) self;
+
+	table_tuple_insert(store->target, slot, store->cid, STORE_OPTIONS, store->bistate);
+	store->rows++;
+	if (store->rows % NOTICE_EVERY_ROWS == 0)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		if (now >= store->next_notice)
+		{
+			store->next_notice = now + NOTICE_EVERY_MS * INT64CONST(1000);
+			if (store->expected > (double) store->rows)
+				ereport(NOTICE,
+						(errmsg("model \"%s\": " UINT64_FORMAT " leads scored (%.0f %%)", store->model,
+								store->rows, 100.0 * (double) store->rows / store->expected)));
+			else
+				ereport(NOTICE,
+						(errmsg("model \"%s\": " UINT64_FORMAT " leads scored", store->model, store->rows)));
+		}
+	}
+	return true;
+}
+
+static void
+store_shutdown(DestReceiver *self)
+{
+	StoreReceiver *store = (StoreReceiver *) self;
+
+	FreeBulkInsertState(store->bistate);
+	table_finish_bulk_insert(store->target, STORE_OPTIONS);
+}
+
+static void
+store_destroy(DestReceiver *self)
+{
+	(void) self;				/* lives on the stack of fill_heap */
+}
+
+static void
+scoring_error_callback(void *arg)
+{
+	const LsModel *model = (const LsModel *) arg;
+
+	errcontext("scoring leads with version %d of model \"%s\"", model->version, model->name);
+}
+
+/* What the last VACUUM or ANALYZE counted; 0 if none did. */
+static double
+estimated_rows(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	double		rows = 0;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		rows = Max(((Form_pg_class) GETSTRUCT(tuple))->reltuples, 0);
+		ReleaseSysCache(tuple);
+	}
+	return rows;
+}
+
+/*
+ * Score every lead into an empty heap, with the rights of the caller, as of all
+ * that is committed now. Returns the number of leads.
+ */
+static uint64
+fill_heap(LsModel *model, Relation target)
+{
+	StoreReceiver store = {
+		.pub = {
+			.receiveSlot = store_receive,
+			.rStartup = store_startup,
+			.rShutdown = store_shutdown,
+			.rDestroy = store_destroy,
+			.mydest = DestNone
+		}
+	};
+	SPIPrepareOptions prepare = {.cursorOptions = CURSOR_OPT_PARALLEL_OK};
+	SPIExecuteOptions execute = {.read_only = true};
+	ErrorContextCallback callback;
+	SPIPlanPtr	plan;
+	char	   *sql;
+	int			level;
+	int			result;
+
+	callback.callback = scoring_error_callback;
+	callback.arg = model;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	store.target = target;
+	store.model = model->name;
+	store.expected = estimated_rows(model->leads);
+	execute.dest = &store.pub;
+
+	ls_model_analyse(model);
+	sql = psprintf("SELECT lead, score, %d AS version FROM (%s) s", model->version,
+				   ls_query_scores(model, LS_ALL_LEADS, false));
+
+	/* inserting needs a transaction id, which a parallel query could not get later */
+	(void) GetCurrentTransactionId();
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+	level = ls_portable_settings();
+	SPI_connect();
+	plan = SPI_prepare_extended(sql, &prepare);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare_extended failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_plan_extended(plan, &execute);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+	PopActiveSnapshot();
+
+	error_context_stack = callback.previous;
+	return store.rows;
+}
+
+/*
+ * Compute the scores of all leads with this version and put them in the place
+ * of those stored. Writers of the score table wait from here on, readers only
+ * for the moment of the switch, to the end of the transaction.
+ */
+uint64
+ls_model_store_scores(LsModel *model)
+{
+	Oid			relid = ls_model_score_relid(model, false);
+	Relation	stored = table_open(relid, ExclusiveLock);
+	char		persistence = stored->rd_rel->relpersistence;
+	Oid			heap;
+	Relation	target;
+	uint64		rows;
+
+	CheckTableNotInUse(stored, "publish");
+	if (TupleDescAttr(RelationGetDescr(stored), 0)->atttypid != model->key_type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the lead key of model \"%s\" is of type %s, and its stored scores have keys of type %s",
+						model->name, format_type_be(model->key_type),
+						format_type_be(TupleDescAttr(RelationGetDescr(stored), 0)->atttypid)),
+				 errhint("ALTER TABLE %s ALTER COLUMN lead TYPE %s, as the owner of the extension.",
+						 ls_relation_name(relid), format_type_be(model->key_type))));
+	heap = make_new_heap(relid, stored->rd_rel->reltablespace, stored->rd_rel->relam,
+						 persistence, ExclusiveLock);
+	target = table_open(heap, AccessExclusiveLock);
+	rows = fill_heap(model, target);
+	table_close(target, NoLock);
+	table_close(stored, NoLock);
+
+	LockRelationOid(relid, AccessExclusiveLock);
+	finish_heap_swap(relid, heap, false, false, true, true,
+					 RecentXmin, ReadNextMultiXactId(), persistence);
+	ls_model_tie_score_table(relid);
+	return rows;
+}
+
+/* What must be true of a draft before it is worth a version. */
+static void
+check_publishable(const LsModel *model)
+{
+	if (model->ncomponents == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the draft of model \"%s\" has no component", model->name),
+				 errhint("Add one: leadscore.add_component('%s', 'fit').", model->name)));
+	for (int i = 0; i < model->nrules; i++)
+		if (model->rules[i].enabled)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the draft of model \"%s\" has no rule that is enabled", model->name),
+			 errhint("Add one: leadscore.add_rule('%s', '%s', 'a name', $$ condition $$, 10).",
+					 model->name, model->components[0].name)));
+}
+
+/* Copy one version's rows to another number. */
+static void
+copy_version(const char *name, int from, int to)
+{
+	static const char *const copies[] = {
+		"INSERT INTO leadscore.component (model, version, component, ordinal, half_life, lo, hi)"
+		" SELECT model, $3, component, ordinal, half_life, lo, hi"
+		" FROM leadscore.component WHERE model = $1 AND version = $2",
+		"INSERT INTO leadscore.rule (model, version, rule, component, ordinal, source, condition, points,"
+		" at_most, per, valid_from, valid_until, enabled, condition_sql, points_sql)"
+		" SELECT model, $3, rule, component, ordinal, source, condition, points,"
+		" at_most, per, valid_from, valid_until, enabled, condition_sql, points_sql"
+		" FROM leadscore.rule WHERE model = $1 AND version = $2",
+		"INSERT INTO leadscore.band (model, version, band, least)"
+		" SELECT model, $3, band, least"
+		" FROM leadscore.band WHERE model = $1 AND version = $2",
+	};
+	Oid			types[3] = {TEXTOID, INT4OID, INT4OID};
+	Datum		values[3] = {CStringGetTextDatum(name), Int32GetDatum(from), Int32GetDatum(to)};
+
+	for (int i = 0; i < (int) lengthof(copies); i++)
+		ls_catalog_execute(copies[i], 3, types, values, NULL);
+}
+
+/* Write down a new version of the model, copied from another; returns its number. */
+static int
+freeze_version(const char *name, int from, text *note)
+{
+	Oid			types[4] = {TEXTOID, INT4OID, TEXTOID, NAMEOID};
+	Datum		values[4];
+	char		nulls[] = "    ";
+	bool		isnull;
+	int			version;
+
+	values[0] = CStringGetTextDatum(name);
+	values[1] = Int32GetDatum(from);
+	if (note)
+		values[2] = PointerGetDatum(note);
+	else
+		nulls[2] = 'n';
+	values[3] = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));
+
+	SPI_connect();
+	ls_catalog_execute("INSERT INTO leadscore.model_version (model, version, published_at, published_by, lo, hi, note)"
+					   " SELECT $1, (SELECT max(version) + 1 FROM leadscore.model_version WHERE model = $1),"
+					   " clock_timestamp(), $4, lo, hi, $3"
+					   " FROM leadscore.model_version WHERE model = $1 AND version = $2"
+					   " RETURNING version", 4, types, values, nulls);
+	if (SPI_processed != 1)
+		elog(ERROR, "version %d of model \"%s\" disappeared", from, name);
+	version = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	copy_version(name, from, version);
+	values[1] = Int32GetDatum(version);
+	ls_catalog_execute("UPDATE leadscore.model SET live_version = $2 WHERE model = $1",
+					   2, types, values, NULL);
+	SPI_finish();
+	return version;
+}
+
+Datum
+leadscore_publish(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	text	   *note = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	LsModel    *model = ls_model_load(name, LS_DRAFT);
+	int			version;
+
+	ls_model_check_owner(model);
+	ls_model_lock(name);
+	check_publishable(ls_model_load(name, LS_DRAFT));
+	version = freeze_version(name, LS_DRAFT, note);
+	(void) ls_model_store_scores(ls_model_load(name, version));
+	PG_RETURN_INT32(version);
+}
+
+Datum
+leadscore_rescore(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	LsModel    *model = ls_model_load(name, LS_LIVE);
+
+	ls_model_check_owner(model);
+	ls_model_lock(name);
+	PG_RETURN_INT64((int64) ls_model_store_scores(ls_model_load(name, LS_LIVE)));
+}
+
+/*
+ * model_score(shape, p1 .. p8): the shape's components with the values of the
+ * parts. For scoring queries only, which pass parts of the right half-life.
+ */
+Datum
+leadscore_model_score(PG_FUNCTION_ARGS)
+{
+	Score		score;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	ls_score_from_datum(PG_GETARG_DATUM(0), &score);
+	for (int i = 0; i < SCORE_MAX_COMPONENTS; i++)
+	{
+		Score		part;
+
+		if (PG_ARGISNULL(i + 1))
+			continue;
+		ls_score_from_datum(PG_GETARG_DATUM(i + 1), &part);
+		if (i >= score.n || part.n != 1 || part.c[0].half_life != score.c[i].half_life)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("part %d does not suit the components of the score", i + 1)));
+		score.c[i].value = part.c[0].value;
+		score.c[i].at = part.c[0].at;
+	}
+	PG_RETURN_SCORE(&score);
+}

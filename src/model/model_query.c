@@ -1,0 +1,410 @@
+/*
+ * model_query.c
+ *	  The SQL that computes scores from leads and events: one statement for one
+ *	  lead or for all, as of an instant or of everything recorded.
+ *
+ * A scoring query is made of three layers, each a subquery of the next:
+ *
+ *	matrix	 a row per event: k (its lead's key), at, and per rule the points it
+ *			 gives, NULL where the rule does not match;
+ *	limits	 the same, with the points of events beyond a rule's limit removed;
+ *	sums	 a row per lead that has events: a value for each component.
+ *
+ * The statements are run with the rights of whoever asks, under
+ * ls_portable_settings. What users wrote comes in as deparsed expressions, names
+ * as quoted identifiers, values as parameters.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_operator.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "model/model.h"
+#include "score/score.h"
+
+/* what the matrix is for */
+typedef enum MatrixUse
+{
+	FOR_SUMS,					/* r<i>: points */
+	FOR_ACCOUNT					/* also b<i>: the condition, n<i>: rank within the limit's window */
+} MatrixUse;
+
+char *
+ls_type_name(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+char *
+ls_relation_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* The equality of keys, findable whatever the search_path. */
+char *
+ls_key_equality(Oid type)
+{
+	Oid			op = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(op));
+	Form_pg_operator form;
+	char	   *result;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("type %s of the lead key has no equality operator", format_type_be(type))));
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	result = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)),
+					  NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* A span as an interval that does not depend on any setting. */
+static void
+append_span(StringInfo buf, int64 usec)
+{
+	appendStringInfo(buf, "'" INT64_FORMAT " microseconds'::pg_catalog.interval", usec);
+}
+
+static void
+append_instant(StringInfo buf, TimestampTz at)
+{
+	if (TIMESTAMP_NOT_FINITE(at))
+		appendStringInfo(buf, "'%s'::pg_catalog.timestamptz", TIMESTAMP_IS_NOBEGIN(at) ? "-infinity" : "infinity");
+	else
+		appendStringInfo(buf, "'%s'::pg_catalog.timestamptz", timestamptz_to_str(at));
+}
+
+/* The rule's condition over a row called alias, with its period of validity. */
+static void
+append_condition(StringInfo buf, const LsModel *model, const LsRule *rule)
+{
+	const char *alias = rule->event ? "e" : "l";
+	Oid			relid = rule->event ? model->events : model->leads;
+
+	if (rule->has_from)
+	{
+		appendStringInfo(buf, "e.%s >= ", quote_identifier(model->event_at));
+		append_instant(buf, rule->valid_from);
+		appendStringInfoString(buf, " AND ");
+	}
+	if (rule->has_until)
+	{
+		appendStringInfo(buf, "e.%s < ", quote_identifier(model->event_at));
+		append_instant(buf, rule->valid_until);
+		appendStringInfoString(buf, " AND ");
+	}
+	appendStringInfo(buf, "(%s)", ls_expression_sql(rule->condition, relid, alias));
+}
+
+static void
+append_points(StringInfo buf, const LsModel *model, const LsRule *rule)
+{
+	Oid			relid = rule->event ? model->events : model->leads;
+
+	appendStringInfoString(buf, "CASE WHEN ");
+	append_condition(buf, model, rule);
+	appendStringInfo(buf, " THEN (%s)::pg_catalog.float8 END",
+					 ls_expression_sql(rule->points, relid, rule->event ? "e" : "l"));
+}
+
+static bool
+counts(const LsRule *rule, bool event)
+{
+	return rule->enabled && rule->event == event;
+}
+
+/*
+ * A row per event that can count. What an event without a lead, or without an
+ * instant in the years 1 to 9999, would add is undefined; it never counts.
+ * key and at, if given, are what stands for the lead asked for and the instant.
+ */
+static void
+append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, const char *key, const char *at)
+{
+	const char *event_at = quote_identifier(model->event_at);
+	const char *event_lead = quote_identifier(model->event_lead);
+
+	appendStringInfo(buf, "SELECT e.%s", event_lead);
+	if (model->event_lead_type != model->key_type)
+		appendStringInfo(buf, "::%s", ls_type_name(model->key_type));
+	appendStringInfo(buf, " AS k, e.%s AS at", event_at);
+	for (int i = 0; i < model->nrules; i++)
+	{
+		const LsRule *rule = &model->rules[i];
+
+		if (!counts(rule, true))
+			continue;
+		appendStringInfoString(buf, ", ");
+		append_points(buf, model, rule);
+		appendStringInfo(buf, " AS r%d", i);
+		if (use == FOR_ACCOUNT)
+		{
+			appendStringInfoString(buf, ", ");
+			append_condition(buf, model, rule);
+			appendStringInfo(buf, " AS b%d", i);
+		}
+	}
+	appendStringInfo(buf, " FROM %s e WHERE e.%s IS NOT NULL"
+					 " AND e.%s >= '0001-01-01 00:00:00+00'::pg_catalog.timestamptz"
+					 " AND e.%s < '10000-01-01 00:00:00+00'::pg_catalog.timestamptz",
+					 ls_relation_name(model->events), event_lead, event_at, event_at);
+	if (key)
+		appendStringInfo(buf, " AND e.%s %s %s", event_lead,
+						 model->event_lead_type == model->key_type ? ls_key_equality(model->key_type) : "=", key);
+	if (at)
+		appendStringInfo(buf, " AND e.%s <= %s", event_at, at);
+}
+
+/*
+ * The rank of an event among those that a rule matches, within one lead and
+ * one window of the rule's limit. The earliest come first; of those at the same
+ * instant the larger points, so that the outcome does not depend on any order.
+ */
+static void
+append_rank(StringInfo buf, const LsRule *rule, int i)
+{
+	appendStringInfo(buf, "row_number() OVER (PARTITION BY k, r%d IS NULL", i);
+	if (rule->per != 0)
+	{
+		appendStringInfoString(buf, ", date_bin(");
+		append_span(buf, rule->per);
+		appendStringInfoString(buf, ", at, ");
+		append_instant(buf, LS_WINDOW_ORIGIN);
+		appendStringInfoChar(buf, ')');
+	}
+	appendStringInfo(buf, " ORDER BY at, r%d DESC)", i);
+}
+
+static void
+append_limits(StringInfo buf, const LsModel *model, MatrixUse use, const char *key, const char *at)
+{
+	bool		any = false;
+
+	for (int i = 0; i < model->nrules; i++)
+		if (counts(&model->rules[i], true) && model->rules[i].at_most > 0)
+			any = true;
+	if (!any && use == FOR_SUMS)
+	{
+		append_matrix(buf, model, use, key, at);
+		return;
+	}
+
+	appendStringInfoString(buf, "SELECT k, at");
+	for (int i = 0; i < model->nrules; i++)
+	{
+		const LsRule *rule = &model->rules[i];
+
+		if (!counts(rule, true))
+			continue;
+		if (use == FOR_ACCOUNT)
+		{
+			appendStringInfo(buf, ", r%d, b%d, ", i, i);
+			if (rule->at_most > 0)
+				append_rank(buf, rule, i);
+			else
+				appendStringInfoString(buf, "NULL::pg_catalog.int8");
+			appendStringInfo(buf, " AS n%d", i);
+		}
+		else if (rule->at_most > 0)
+		{
+			appendStringInfoString(buf, ", CASE WHEN ");
+			append_rank(buf, rule, i);
+			appendStringInfo(buf, " <= %d THEN r%d END AS r%d", rule->at_most, i, i);
+		}
+		else
+			appendStringInfo(buf, ", r%d", i);
+	}
+	appendStringInfoString(buf, " FROM (");
+	append_matrix(buf, model, use, key, at);
+	appendStringInfoString(buf, ") m");
+}
+
+/* Does any rule over events feed this component? */
+static bool
+component_has_events(const LsModel *model, int component)
+{
+	for (int i = 0; i < model->nrules; i++)
+		if (counts(&model->rules[i], true) && model->rules[i].component == component)
+			return true;
+	return false;
+}
+
+/* The sum of a component's columns over one event, and when it is not empty. */
+static void
+append_component_sum(StringInfo buf, const LsModel *model, int component)
+{
+	StringInfoData terms;
+	StringInfoData filter;
+
+	initStringInfo(&terms);
+	initStringInfo(&filter);
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!counts(&model->rules[i], true) || model->rules[i].component != component)
+			continue;
+		appendStringInfo(&terms, "%scoalesce(r%d, 0)", terms.len ? " + " : "", i);
+		appendStringInfo(&filter, "%sr%d IS NOT NULL", filter.len ? " OR " : "", i);
+	}
+	if (model->components[component].half_life != 0)
+	{
+		appendStringInfo(buf, LS_SCHEMA ".decayed_sum(%s, at, ", terms.data);
+		append_span(buf, model->components[component].half_life);
+		appendStringInfoString(buf, ")");
+	}
+	else
+		appendStringInfo(buf, "sum(%s)", terms.data);
+	appendStringInfo(buf, " FILTER (WHERE %s) AS c%d", filter.data, component);
+}
+
+/* One part of the score: what the component's rules give a lead. */
+static void
+append_part(StringInfo buf, const LsModel *model, int component)
+{
+	bool		events = component_has_events(model, component);
+
+	if (model->components[component].half_life != 0)
+	{
+		if (events)
+			appendStringInfo(buf, "c%d", component);
+		else
+			appendStringInfoString(buf, "NULL::" LS_SCHEMA ".score");
+		return;
+	}
+	appendStringInfoString(buf, LS_SCHEMA ".points(");
+	if (events)
+		appendStringInfo(buf, "coalesce(c%d, 0)", component);
+	else
+		appendStringInfoString(buf, "0::pg_catalog.float8");
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!counts(&model->rules[i], false) || model->rules[i].component != component)
+			continue;
+		appendStringInfoString(buf, " + coalesce(");
+		append_points(buf, model, &model->rules[i]);
+		appendStringInfoString(buf, ", 0)");
+	}
+	appendStringInfoString(buf, ", NULL::pg_catalog.timestamptz)");
+}
+
+/* Keys are found in the table alone: tables that inherit from it have keys of their own. */
+static const char *
+leads_from(const LsModel *model)
+{
+	return psprintf("%s%s l", get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
+					ls_relation_name(model->leads));
+}
+
+/*
+ * The scores: rows of (lead, score). With LS_ONE_LEAD parameter $1 is the
+ * lead's key as text; as_of adds a parameter, the instant after which events
+ * do not count.
+ */
+char *
+ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
+{
+	StringInfoData buf;
+	Score		shape;
+	char		shape_text[SCORE_MAX_TEXT];
+	char	   *key = scope == LS_ONE_LEAD ? psprintf("$1::%s", ls_type_name(model->key_type)) : NULL;
+	const char *at = !as_of ? NULL : scope == LS_ONE_LEAD ? "$2" : "$1";
+	bool		events = false;
+
+	ls_model_shape(model, &shape);
+	shape_text[score_print(&shape, shape_text)] = '\0';
+	for (int i = 0; i < model->ncomponents; i++)
+		events |= component_has_events(model, i);
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT l.%s AS lead, " LS_SCHEMA ".model_score('%s'::" LS_SCHEMA ".score",
+					 quote_identifier(model->lead_key), shape_text);
+	for (int i = 0; i < model->ncomponents; i++)
+	{
+		appendStringInfoString(&buf, ", ");
+		append_part(&buf, model, i);
+	}
+	appendStringInfo(&buf, ") AS score FROM %s", leads_from(model));
+	if (events)
+	{
+		appendStringInfoString(&buf, " LEFT JOIN (SELECT k");
+		for (int i = 0; i < model->ncomponents; i++)
+		{
+			if (!component_has_events(model, i))
+				continue;
+			appendStringInfoString(&buf, ", ");
+			append_component_sum(&buf, model, i);
+		}
+		appendStringInfoString(&buf, " FROM (");
+		append_limits(&buf, model, FOR_SUMS, key, at);
+		appendStringInfo(&buf, ") t GROUP BY k) x ON l.%s %s x.k",
+						 quote_identifier(model->lead_key), ls_key_equality(model->key_type));
+	}
+	if (key)
+		appendStringInfo(&buf, " WHERE l.%s %s %s", quote_identifier(model->lead_key),
+						 ls_key_equality(model->key_type), key);
+	return buf.data;
+}
+
+/*
+ * The account of a lead's row: one row, and per enabled rule over leads, in
+ * order, its condition and its points ($1: key as text).
+ */
+char *
+ls_query_lead_account(const LsModel *model)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "SELECT true");
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!counts(&model->rules[i], false))
+			continue;
+		appendStringInfoString(&buf, ", ");
+		append_condition(&buf, model, &model->rules[i]);
+		appendStringInfoString(&buf, ", ");
+		append_points(&buf, model, &model->rules[i]);
+	}
+	appendStringInfo(&buf, " FROM %s WHERE l.%s %s $1::%s", leads_from(model),
+					 quote_identifier(model->lead_key), ls_key_equality(model->key_type),
+					 ls_type_name(model->key_type));
+	return buf.data;
+}
+
+/*
+ * The account of a lead's events up to $2 ($1: key as text): a row per event
+ * with its instant, and per enabled rule over events, in order, its condition,
+ * its points, and its rank under the rule's limit. NULL if there is no such rule.
+ */
+char *
+ls_query_event_account(const LsModel *model)
+{
+	StringInfoData buf;
+	bool		any = false;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "SELECT at");
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!counts(&model->rules[i], true))
+			continue;
+		any = true;
+		appendStringInfo(&buf, ", b%d, r%d, n%d", i, i, i);
+	}
+	if (!any)
+		return NULL;
+	appendStringInfoString(&buf, " FROM (");
+	append_limits(&buf, model, FOR_ACCOUNT, psprintf("$1::%s", ls_type_name(model->key_type)), "$2");
+	appendStringInfoString(&buf, ") t");
+	return buf.data;
+}

@@ -1,0 +1,440 @@
+/*
+ * model_report.c
+ *	  Questions about scores: the hottest leads, the account of one lead's
+ *	  score, its score as of an instant, and whether what is stored is right.
+ *
+ * Everything here runs with the rights of whoever asks: leads and events are
+ * read under the user's own privileges and row security.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+
+#include "model/model.h"
+#include "score/score.h"
+
+PG_FUNCTION_INFO_V1(leadscore_hottest);
+PG_FUNCTION_INFO_V1(leadscore_explain);
+PG_FUNCTION_INFO_V1(leadscore_score_at);
+PG_FUNCTION_INFO_V1(leadscore_current_score);
+PG_FUNCTION_INFO_V1(leadscore_verify);
+
+/* Stored and computed scores may differ by this much, relative to their size. */
+#define VERIFY_TOLERANCE	1e-9
+
+/* Run a query of the user's own tables as the caller; rows are in SPI_tuptable. */
+static void
+user_query(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	int			level = ls_portable_settings();
+	int			result = SPI_execute_with_args(sql, nargs, types, values, NULL, true, 0);
+
+	AtEOXact_GUC(true, level);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+}
+
+static Datum
+result_datum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+/*
+ * May the caller see all leads? If row security hides some, what is stored
+ * about them must be hidden, too.
+ */
+static char *
+visible_leads_clause(const LsModel *model)
+{
+	if (check_enable_rls(model->leads, InvalidOid, true) != RLS_ENABLED)
+		return "";
+	return psprintf(" WHERE EXISTS (SELECT FROM %s l WHERE l.%s = s.lead)",
+					ls_relation_name(model->leads), quote_identifier(model->lead_key));
+}
+
+/* "fit 35, engagement 41.2": what the components contribute, rounded for reading. */
+static char *
+parts_text(const LsModel *model, const Score *score, TimestampTz at)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < score->n && i < model->ncomponents; i++)
+	{
+		double		part = score_contribution(&score->c[i], at);
+		double		rounded = rint(part * 10.0) / 10.0;
+
+		appendStringInfo(&buf, "%s%s %s", i > 0 ? ", " : "", model->components[i].name,
+						 float8out_internal(isinf(rounded) ? part : rounded + 0.0));
+	}
+	return buf.data;
+}
+
+Datum
+leadscore_hottest(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
+	int32		n = PG_GETARG_INT32(1);
+	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			types[2] = {TIMESTAMPTZOID, INT4OID};
+	Datum		values[2] = {TimestampTzGetDatum(at), Int32GetDatum(n)};
+
+	if (n < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_ROW_COUNT_IN_LIMIT_CLAUSE),
+				 errmsg("the number of leads must not be negative")));
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	user_query(psprintf("SELECT s.lead::text, s.score FROM %s s%s"
+						" ORDER BY s.score OPERATOR(" LS_SCHEMA ".<~>) $1 LIMIT $2",
+						ls_relation_name(ls_model_score_relid(model, false)),
+						visible_leads_clause(model)),
+			   2, types, values);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		row[4];
+		bool		nulls[4] = {false, false, false, false};
+		Score		score;
+		double		total;
+		const char *band;
+
+		row[0] = result_datum(i, 1, &nulls[0]);
+		ls_score_from_datum(result_datum(i, 2, &nulls[1]), &score);
+		total = score_total(&score, at);
+		band = ls_model_band(model, total);
+		row[1] = Float8GetDatum(total);
+		nulls[2] = band == NULL;
+		row[2] = band ? CStringGetTextDatum(band) : (Datum) 0;
+		row[3] = CStringGetTextDatum(parts_text(model, &score, at));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* What one rule, or what took or gave points beside the rules, adds up to. */
+typedef struct Account
+{
+	int64		occurrences;	/* times the rule matched */
+	double		points;			/* aged to the instant */
+	int64		cut;			/* occurrences beyond the limit */
+	double		cut_points;
+	int64		undecided;		/* rows on which the condition is NULL */
+} Account;
+
+/* Points of a row, checked as ageing would; false if the rule does not count here. */
+static bool
+account_row(Account *account, uint64 row, int column, double *points)
+{
+	bool		undecided;
+	bool		missing;
+	bool		matches = DatumGetBool(result_datum(row, column, &undecided));
+	Datum		value = result_datum(row, column + 1, &missing);
+
+	if (undecided || (matches && missing))
+		account->undecided++;
+	if (undecided || !matches || missing)
+		return false;
+	*points = DatumGetFloat8(value);
+	account->occurrences++;
+	return true;
+}
+
+/* Fill the accounts of all rules for one lead; false if there is no such lead. */
+static bool
+take_account(const LsModel *model, Datum lead, TimestampTz at, Account *accounts)
+{
+	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[2] = {lead, TimestampTzGetDatum(at)};
+	char	   *sql;
+	int			column = 2;
+
+	user_query(ls_query_lead_account(model), 1, types, values);
+	if (SPI_processed == 0)
+		return false;
+	for (int i = 0; i < model->nrules; i++)
+	{
+		double		points;
+
+		if (!model->rules[i].enabled || model->rules[i].event)
+			continue;
+		if (account_row(&accounts[i], 0, column, &points))
+			accounts[i].points += points;
+		column += 2;
+	}
+
+	sql = ls_query_event_account(model);
+	if (sql == NULL)
+		return true;
+	user_query(sql, 2, types, values);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool		isnull;
+		TimestampTz event_at = DatumGetTimestampTz(result_datum(row, 1, &isnull));
+
+		column = 2;
+		for (int i = 0; i < model->nrules; i++)
+		{
+			const LsRule *rule = &model->rules[i];
+			double		points;
+
+			if (!rule->enabled || !rule->event)
+				continue;
+			if (account_row(&accounts[i], row, column, &points))
+			{
+				int64		half_life = model->components[rule->component].half_life;
+
+				if (half_life != 0)
+					points = score_age(points, at - event_at, half_life);
+				accounts[i].points += points;
+				if (rule->at_most > 0 && DatumGetInt64(result_datum(row, column + 2, &isnull)) > rule->at_most)
+				{
+					accounts[i].cut++;
+					accounts[i].cut_points += points;
+				}
+			}
+			column += 3;
+		}
+	}
+	return true;
+}
+
+static void
+put_account(ReturnSetInfo *rsinfo, const char *component, const char *rule, const char *source,
+			int64 occurrences, double points, const char *note)
+{
+	Datum		row[6];
+	bool		nulls[6];
+
+	nulls[0] = component == NULL;
+	row[0] = component ? CStringGetTextDatum(component) : (Datum) 0;
+	nulls[1] = rule == NULL;
+	row[1] = rule ? CStringGetTextDatum(rule) : (Datum) 0;
+	nulls[2] = source == NULL;
+	row[2] = source ? CStringGetTextDatum(source) : (Datum) 0;
+	nulls[3] = occurrences < 0;
+	row[3] = Int64GetDatum(occurrences);
+	nulls[4] = false;
+	row[4] = Float8GetDatum(points + 0.0);	/* not -0 */
+	nulls[5] = note == NULL;
+	row[5] = note ? CStringGetTextDatum(note) : (Datum) 0;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+}
+
+/* The row, if any, for what bounds add or take; returns the value within them. */
+static double
+put_bounds(ReturnSetInfo *rsinfo, const char *component, double value, double lo, double hi)
+{
+	double		clamped = Min(Max(value, lo), hi);
+
+	if (clamped != value)
+		put_account(rsinfo, component, NULL, "bound", -1, clamped - value,
+					psprintf(value > hi ? "at most %s" : "at least %s",
+							 float8out_internal(value > hi ? hi : lo)));
+	return clamped;
+}
+
+Datum
+leadscore_explain(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
+	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Account    *accounts = palloc0(Max(model->nrules, 1) * sizeof(Account));
+	double		total = 0;
+
+	ls_model_analyse(model);
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	if (!take_account(model, PG_GETARG_DATUM(1), at, accounts))
+	{
+		SPI_finish();
+		return (Datum) 0;
+	}
+	for (int c = 0; c < model->ncomponents; c++)
+	{
+		LsComponent *component = &model->components[c];
+		double		sum = 0;
+
+		for (int i = 0; i < model->nrules; i++)
+		{
+			LsRule	   *rule = &model->rules[i];
+			Account    *account = &accounts[i];
+
+			if (rule->component != c || (account->occurrences == 0 && account->undecided == 0))
+				continue;
+			put_account(rsinfo, component->name, rule->name, rule->event ? "event" : "lead",
+						account->occurrences, account->points,
+						account->undecided == 0 ? NULL :
+						rule->event ? psprintf(INT64_FORMAT " undecided: data missing", account->undecided) :
+						"undecided: data missing");
+			sum += account->points;
+			if (account->cut > 0)
+			{
+				put_account(rsinfo, component->name, rule->name, "limit", account->cut, -account->cut_points,
+							rule->per_text ? psprintf("at most %d per %s", rule->at_most, rule->per_text) :
+							psprintf("at most %d", rule->at_most));
+				sum -= account->cut_points;
+			}
+		}
+		total += put_bounds(rsinfo, component->name, sum, component->lo, component->hi);
+	}
+	total = put_bounds(rsinfo, NULL, total, model->lo, model->hi);
+	put_account(rsinfo, NULL, NULL, "total", -1, total, ls_model_band(model, total));
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+leadscore_score_at(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
+	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
+	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[2] = {PG_GETARG_DATUM(1), TimestampTzGetDatum(at)};
+	Score		score;
+	bool		isnull = true;
+
+	ls_model_analyse(model);
+	SPI_connect();
+	user_query(ls_query_scores(model, LS_ONE_LEAD, true), 2, types, values);
+	if (SPI_processed > 0)
+		ls_score_from_datum(result_datum(0, 2, &isnull), &score);
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_FLOAT8(score_total(&score, at));
+}
+
+Datum
+leadscore_current_score(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {PG_GETARG_DATUM(1)};
+	Score		score;
+	bool		isnull = true;
+
+	SPI_connect();
+	user_query(psprintf("SELECT s.score FROM %s s WHERE s.lead %s $1::%s",
+						ls_relation_name(ls_model_score_relid(model, false)),
+						ls_key_equality(model->key_type), ls_type_name(model->key_type)),
+			   1, types, values);
+	if (SPI_processed > 0)
+		ls_score_from_datum(result_datum(0, 1, &isnull), &score);
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_SCORE(&score);
+}
+
+static bool
+close_enough(double a, double b)
+{
+	return fabs(a - b) <= VERIFY_TOLERANCE * Max(1.0, Max(fabs(a), fabs(b)));
+}
+
+/*
+ * Do two scores stand for the same points? The instants of their components may
+ * differ: values are compared at the later one, unclamped.
+ */
+static bool
+same_points(const Score *a, const Score *b)
+{
+	int			component;
+
+	if (score_compare_shape(a, b, &component) != SCORE_SAME_SHAPE)
+		return false;
+	for (int i = 0; i < a->n; i++)
+	{
+		const ScoreComponent *x = &a->c[i];
+		const ScoreComponent *y = &b->c[i];
+		int64		later = Max(x->at, y->at);
+
+		if (x->half_life == 0 ? !close_enough(x->value, y->value) :
+			!close_enough(score_age(x->value, later - x->at, x->half_life),
+						  score_age(y->value, later - y->at, y->half_life)))
+			return false;
+	}
+	return true;
+}
+
+Datum
+leadscore_verify(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *equality = ls_key_equality(model->key_type);
+	Portal		portal;
+	int			level;
+
+	ls_model_analyse(model);
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	level = ls_portable_settings();
+	portal = SPI_cursor_open_with_args(NULL,
+									   psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version"
+												" FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
+												ls_relation_name(ls_model_score_relid(model, false)),
+												visible_leads_clause(model),
+												ls_query_scores(model, LS_ALL_LEADS, false), equality),
+									   0, NULL, NULL, NULL, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, 1000);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			Datum		row[4];
+			bool		nulls[4] = {false, false, false, false};
+			Datum		version;
+			bool		no_version;
+			const char *problem = NULL;
+
+			CHECK_FOR_INTERRUPTS();
+			row[0] = result_datum(i, 1, &nulls[0]);
+			row[1] = result_datum(i, 2, &nulls[1]);
+			row[2] = result_datum(i, 3, &nulls[2]);
+			version = result_datum(i, 4, &no_version);
+			if (nulls[1])
+				problem = "not stored";
+			else if (nulls[2])
+				problem = "no such lead";
+			else if (DatumGetInt32(version) != model->version)
+				problem = psprintf("of version %d, not %d", DatumGetInt32(version), model->version);
+			else
+			{
+				Score		stored;
+				Score		computed;
+
+				ls_score_from_datum(row[1], &stored);
+				ls_score_from_datum(row[2], &computed);
+				if (!same_points(&stored, &computed))
+					problem = "different";
+			}
+			if (problem == NULL)
+				continue;
+			row[3] = CStringGetTextDatum(problem);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	AtEOXact_GUC(true, level);
+	SPI_finish();
+	return (Datum) 0;
+}

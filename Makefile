@@ -48,6 +48,8 @@ OBJS_analytics =	src/analytics/query.o \
 				src/analytics/stats.o \
 				src/analytics/report.o \
 				src/analytics/funnel.o \
+				src/analytics/velocity.o \
+				src/analytics/timeline.o \
 				src/analytics/window_funnel.o
 
 SQL_PARTS =		src/leadscore.sql \
@@ -65,7 +67,7 @@ REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =	model_eval model_define model_score
 REGRESS_live =
 REGRESS_pipeline =	pipeline_lifecycle
-REGRESS_analytics =	analytics_funnel analytics_window_funnel
+REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity
 
 ISOLATION =
 

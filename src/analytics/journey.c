@@ -279,7 +279,7 @@ stage_by_name(Reader *r, const char *name)
 	if ((uint32) j->nstages == r->maxstages)
 	{
 		r->maxstages *= 2;
-		j->stages = repalloc(j->stages, r->maxstages * sizeof(LsStage));
+		j->stages = repalloc(j->stages, r->maxstages * sizeof(LsFunnelStage));
 	}
 	j->stages[j->nstages].name = MemoryContextStrdup(r->context, name);
 	j->stages[j->nstages].kind = LS_STAGE_OTHER;
@@ -461,7 +461,7 @@ history_row(void *arg, Datum *values, bool *isnull)
 	m = &j->moves[j->nmoves++];
 	m->at = at;
 	m->lead = lead;
-	m->stage = isnull[1] ? stage_by_name(r, "(deleted)") : stage_number(r, &r->stage_map, values[1]);
+	m->stage = isnull[1] ? stage_by_name(r, LS_DELETED) : stage_number(r, &r->stage_map, values[1]);
 	m->from = q->from_col < 0 || isnull[q->from_col] ? LS_NO_STAGE :
 		stage_number(r, &r->from_map, values[q->from_col]);
 	m->order = q->order_col < 0 || isnull[q->order_col] ? 0 : DatumGetInt64(values[q->order_col]);
@@ -752,8 +752,8 @@ ls_read_journeys(LsQuery *query)
 	j->query = query;
 
 	r->maxstages = Max(16, query->nstages * 2);
-	j->stages = palloc(r->maxstages * sizeof(LsStage));
-	memcpy(j->stages, query->stages, query->nstages * sizeof(LsStage));
+	j->stages = palloc(r->maxstages * sizeof(LsFunnelStage));
+	memcpy(j->stages, query->stages, query->nstages * sizeof(LsFunnelStage));
 	j->nstages = query->nstages;
 
 	r->maxmoves = 1024;

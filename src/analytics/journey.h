@@ -21,6 +21,9 @@
 /* Room for stages that only the history knows; stage numbers are uint16. */
 #define LS_MAX_STAGES			10000
 
+/* The stage of a lead whose row is gone (a history row with stage NULL) */
+#define LS_DELETED				"(deleted)"
+
 #define LS_NO_STAGE				PG_UINT16_MAX
 #define LS_NO_GROUP				PG_UINT32_MAX
 
@@ -32,11 +35,11 @@ typedef enum LsStageKind
 	LS_STAGE_OTHER				/* in the history, but in no list */
 } LsStageKind;
 
-typedef struct LsStage
+typedef struct LsFunnelStage
 {
 	char	   *name;
 	LsStageKind kind;
-} LsStage;
+} LsFunnelStage;
 
 /*
  * The first arguments of every reporting function, in this order; what follows
@@ -81,7 +84,7 @@ typedef struct LsQuery
 
 	int			nfunnel;		/* stages[0 .. nfunnel-1] are the funnel */
 	int			nstages;		/* then those of kind lost */
-	LsStage    *stages;
+	LsFunnelStage    *stages;
 } LsQuery;
 
 typedef struct LsMove
@@ -108,7 +111,7 @@ typedef struct LsJourneys
 {
 	const LsQuery *query;
 	int			nstages;		/* all, those found in the history included */
-	LsStage    *stages;
+	LsFunnelStage    *stages;
 	uint32		nleads;
 	LsLead	   *leads;
 	uint64		nmoves;

@@ -288,8 +288,8 @@ add_stage(LsQuery *q, char *name, LsStageKind kind)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("more than %d stages", LS_MAX_STAGES)));
 	if (q->nstages % 16 == 0)
-		q->stages = q->nstages == 0 ? palloc(16 * sizeof(LsStage)) :
-			repalloc(q->stages, (q->nstages + 16) * sizeof(LsStage));
+		q->stages = q->nstages == 0 ? palloc(16 * sizeof(LsFunnelStage)) :
+			repalloc(q->stages, (q->nstages + 16) * sizeof(LsFunnelStage));
 	q->stages[q->nstages].name = name;
 	q->stages[q->nstages++].kind = kind;
 }

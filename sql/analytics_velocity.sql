@@ -53,7 +53,7 @@ SELECT span, n, ended, negative, median_days FROM velocity(history => 'vel.back'
 -- against plain SQL, on random histories: the curve as a product over the ends
 SELECT setseed(0.5);
 CREATE TABLE vel.r AS SELECT i AS lead, s AS stage, timestamptz '2026-01-01' + (random() * 30 + o * 10) * interval '1 day' AS at
-FROM generate_series(1, 300) i, (VALUES ('lead', 0), ('mql', 4), ('client', 8)) v(s, o) WHERE o = 0 OR random() < 0.6;
+FROM generate_series(1, 300) i, (VALUES ('lead', 0), ('mql', 4), ('client', 8)) v(s, o) WHERE o = 0 OR random() + 0 * i < 0.6;
 CREATE VIEW vel.spans AS
 SELECT lead, extract(epoch FROM coalesce(out_at, '2026-04-01') - at)::float8 / 86400 AS days, out_at IS NOT NULL AS ended
 FROM (SELECT *, lead(at) OVER (PARTITION BY lead ORDER BY at, stage) AS out_at FROM vel.r WHERE at <= '2026-04-01') x WHERE stage = 'mql';

@@ -32,7 +32,9 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/model_define.o \
 				src/model/model_publish.o \
 				src/model/model_query.o \
-				src/model/model_report.o
+				src/model/model_report.o \
+				src/model/eval_cache.o \
+				src/model/eval_function.o
 OBJS_live =
 OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_cache.o \
@@ -57,6 +59,7 @@ SQL_PARTS =		src/leadscore.sql \
 				src/score/score.sql \
 				src/score/rank.sql \
 				src/model/model.sql \
+				src/model/eval.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
 				src/analytics/analytics.sql
@@ -64,7 +67,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
-REGRESS_model =	model_eval model_define model_score
+REGRESS_model =	model_eval model_define model_score model_fit
 REGRESS_live =
 REGRESS_pipeline =	pipeline_lifecycle
 REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity

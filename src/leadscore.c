@@ -18,6 +18,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
+#include "model/eval.h"
 #include "pipeline/pipeline.h"
 
 PG_MODULE_MAGIC;
@@ -27,6 +28,7 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	ls_compiled_init();
 	ls_pipeline_init();
 }
 

@@ -15,8 +15,10 @@
 #include "leadscore.h"
 
 #include "executor/tuptable.h"
+#include "nodes/pg_list.h"
 #include "nodes/primnodes.h"
 
+#include "model/model.h"
 #include "score/score_core.h"
 
 typedef struct LsRuleSpec
@@ -52,5 +54,22 @@ extern double ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule);
 extern bool ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points,
 							  uint64 *matched, uint64 *failed);
 extern const char *ls_eval_failure(const LsEval *eval);
+
+/*
+ * eval_cache.c: a version of a model with the compiled form of its enabled rules
+ * over leads or over events. Kept for the backend, read only, and replaced when
+ * anything it was made from changes; whoever holds it keeps the one it got.
+ */
+typedef struct LsCompiled
+{
+	const LsModel *model;
+	const LsProgram *program;
+	const int  *rules;			/* rule of the program -> index into model->rules */
+} LsCompiled;
+
+extern const LsCompiled *ls_compiled_get(const char *model, int version, bool event,
+										 MemoryContext holder);
+extern void ls_compiled_init(void);
+extern List *ls_model_catalog_relids(void);
 
 #endif							/* LS_EVAL_H */

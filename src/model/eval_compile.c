@@ -460,17 +460,23 @@ place_rule(Compiler *compiler, int rule, LsNode *root)
 	}
 }
 
-/* The columns that the program reads, by number, ascending. */
+/*
+ * The columns that the rules read, by number, ascending. Taken from the rules as
+ * written, before simplification, so that only a change of the rules or of the
+ * table changes them, and not that of a function, which plans made with them
+ * would not notice.
+ */
 static void
-find_attributes(LsProgram *program)
+find_attributes(LsProgram *program, const LsRuleSpec *rules)
 {
 	Bitmapset  *used = NULL;
 	int			attno = -1;
 
-	for (int i = 0; i < program->ncolumns; i++)
-		used = bms_add_member(used, program->columns[i].attno - FirstLowInvalidHeapAttributeNumber);
-	for (int i = 0; i < program->nexprs; i++)
-		pull_varattnos((Node *) program->exprs[i].expr, 1, &used);
+	for (int i = 0; i < program->nrules; i++)
+	{
+		pull_varattnos((Node *) rules[i].condition, 1, &used);
+		pull_varattnos((Node *) rules[i].points, 1, &used);
+	}
 
 	program->attnos = palloc(Max(bms_num_members(used), 1) * sizeof(AttrNumber));
 	while ((attno = bms_next_member(used, attno)) >= 0)
@@ -605,7 +611,7 @@ ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
 		place_rule(&compiler, i, roots[i]);
 	}
 	drop_unused_columns(program);
-	find_attributes(program);
+	find_attributes(program, rules);
 
 	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(old);

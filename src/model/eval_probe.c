@@ -13,13 +13,6 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "parser/parse_coerce.h"
-#include "parser/parse_collate.h"
-#include "parser/parse_expr.h"
-#include "parser/parse_node.h"
-#include "parser/parse_relation.h"
-#include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -30,24 +23,6 @@
 #include "model/eval.h"
 
 PG_FUNCTION_INFO_V1(leadscore_eval_probe);
-
-static Expr *
-probe_expression(const char *text, Relation rel, Oid type)
-{
-	ParseState *pstate = make_parsestate(NULL);
-	List	   *parsed = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
-	SelectStmt *select = castNode(SelectStmt, linitial_node(RawStmt, parsed)->stmt);
-	Node	   *expr;
-
-	addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true),
-					 true, true, true);
-	expr = transformExpr(pstate, linitial_node(ResTarget, select->targetList)->val, EXPR_KIND_CHECK_CONSTRAINT);
-	expr = coerce_to_target_type(pstate, expr, exprType(expr), type, -1,
-								 COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
-	assign_expr_collations(pstate, expr);
-	free_parsestate(pstate);
-	return (Expr *) expr;
-}
 
 static char **
 text_array(ArrayType *array, int *n)
@@ -85,6 +60,7 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 	uint64	   *matched = palloc0_array(uint64, nwords);
 	uint64	   *failed = palloc0_array(uint64, nwords);
 	double		points[SCORE_MAX_COMPONENTS];
+	LsParsed	parsed;
 	LsProgram  *program;
 	LsEval	   *eval;
 	const AttrNumber *attnos;
@@ -107,8 +83,10 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 	{
 		rules[i].name = psprintf("rule %d", i + 1);
 		rules[i].component = DatumGetInt32(components[i]) - 1;
-		rules[i].condition = probe_expression(conditions[i], rel, BOOLOID);
-		rules[i].points = probe_expression(points_texts[i], rel, FLOAT8OID);
+		ls_condition_parse(conditions[i], RelationGetRelid(rel), rules[i].name, "probe", false, &parsed);
+		rules[i].condition = parsed.expr;
+		ls_condition_parse(points_texts[i], RelationGetRelid(rel), rules[i].name, "probe", true, &parsed);
+		rules[i].points = parsed.expr;
 		ncomponents = Max(ncomponents, rules[i].component + 1);
 	}
 	program = ls_eval_compile(CurrentMemoryContext, "probe", RelationGetDescr(rel), ncomponents, nrules, rules);

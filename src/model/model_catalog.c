@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -50,7 +51,8 @@ ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const 
 	int			result;
 
 	ls_become_owner(&caller);
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	/* a parallel query may only read, with the snapshot it has */
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, IsInParallelMode(), 0);
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
 	if (result < 0)

@@ -1,0 +1,34 @@
+-- scoring in a query, and what tells backends that a model changed
+
+CREATE FUNCTION leadscore.model_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'leadscore_model_changed' LANGUAGE C;
+COMMENT ON FUNCTION leadscore.model_changed() IS
+'statement trigger on the tables of models: tells every session that what it keeps of models is out of date';
+REVOKE EXECUTE ON FUNCTION leadscore.model_changed() FROM PUBLIC;
+
+CREATE TRIGGER model_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadscore.model
+	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.model_changed();
+CREATE TRIGGER model_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadscore.model_version
+	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.model_changed();
+CREATE TRIGGER model_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadscore.component
+	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.model_changed();
+CREATE TRIGGER model_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadscore.rule
+	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.model_changed();
+CREATE TRIGGER model_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadscore.band
+	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.model_changed();
+
+CREATE FUNCTION leadscore.fit_support(internal) RETURNS internal
+AS 'MODULE_PATHNAME', 'leadscore_fit_support' LANGUAGE C STRICT;
+COMMENT ON FUNCTION leadscore.fit_support(internal) IS
+'planner support for leadscore.fit: passes only the columns that rules read';
+
+CREATE FUNCTION leadscore.fit(model text, lead record) RETURNS float8
+AS 'MODULE_PATHNAME', 'leadscore_fit' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20
+SUPPORT leadscore.fit_support;
+COMMENT ON FUNCTION leadscore.fit(text, record) IS
+'the score that the live version''s rules give a row of the leads by itself, without events: components and total within their bounds; NULL for a NULL row or key';
+
+CREATE FUNCTION leadscore.fit_columns(model text, version int, attnos int2[], VARIADIC columns "any") RETURNS float8
+AS 'MODULE_PATHNAME', 'leadscore_fit_columns' LANGUAGE C STABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION leadscore.fit_columns(text, int, int2[], "any") IS
+'what the planner makes of leadscore.fit: the lead''s key and the columns that a version''s rules read, by number';

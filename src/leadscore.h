@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 #include "fmgr.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
 
 #include "compat.h"
 
@@ -33,5 +35,11 @@ extern void ls_become_caller(const LsUser *saved);
 
 /* OID of our schema; an error if the extension is not installed. */
 extern Oid	ls_schema_oid(void);
+
+/*
+ * Opens a relation that a user named by its OID (regclass): one that does not
+ * exist is an error of the user's, not an internal one as in relation_open.
+ */
+extern Relation ls_relation_open(Oid relid, LOCKMODE lockmode);
 
 #endif							/* LEADSCORE_H */

@@ -306,7 +306,7 @@ leadscore_create_model(PG_FUNCTION_ARGS)
 				 errmsg("event_lead and event_at need a table of events"),
 				 errhint("Give it: events => '...'.")));
 
-	leads = relation_open(model.leads, AccessShareLock);
+	leads = ls_relation_open(model.leads, AccessShareLock);
 	if (leads->rd_rel->relkind != RELKIND_RELATION && leads->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -322,7 +322,7 @@ leadscore_create_model(PG_FUNCTION_ARGS)
 	{
 		char		relkind;
 
-		events = relation_open(model.events, AccessShareLock);
+		events = ls_relation_open(model.events, AccessShareLock);
 		relkind = events->rd_rel->relkind;
 		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&
 			relkind != RELKIND_VIEW && relkind != RELKIND_MATVIEW && relkind != RELKIND_FOREIGN_TABLE)

@@ -51,7 +51,7 @@ find_lead(Oid relid, const char *key, Lead *lead)
 	bool		isnull;
 	int			nest;
 
-	lead->rel = table_open(relid, AccessShareLock);
+	lead->rel = ls_relation_open(relid, AccessShareLock);
 	lead->rules = ls_rules_get(lead->rel);
 	lead->key = pstrdup(key);
 

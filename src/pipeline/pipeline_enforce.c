@@ -52,7 +52,7 @@ required_argument(FunctionCallInfo fcinfo, int n, const char *name)
 static Relation
 open_table(Oid relid)
 {
-	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	Relation	rel = ls_relation_open(relid, ShareRowExclusiveLock);
 
 	if (!ls_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind), RelationGetRelationName(rel));

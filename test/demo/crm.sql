@@ -3,7 +3,74 @@
 \if :fresh
 	\set leads 3000
 	\set seed 0.1789
-	\echo Made-up data: :leads leads with their interactions, costs and moves of a year, from the seed :seed.
 	\i :demo/generate.sql
+	\i :demo/setup.sql
+	\echo 'The data is made up, nobody in it is real:' :leads 'leads of a year with their interactions, costs and moves,'
+	\echo 'made by test/demo/generate.sql from the seed' :seed '(the same seed on the same day gives the same rows).'
+	\echo
 \endif
-SELECT count(*) FROM crm.lead;
+\set ON_ERROR_STOP off
+SELECT (SELECT count(*) FROM crm.lead) AS leads, (SELECT count(*) FROM crm.interaction) AS interactions,
+	(SELECT count(*) FROM rule r WHERE r.model = m.model AND r.version = m.live_version) AS rules, live_version
+FROM model m WHERE m.model = 'b2b' \gset
+\echo :leads leads, :interactions interactions, scored by the model "b2b" (version :live_version, :rules rules); see test/demo/setup.sql.
+\echo
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '1. Who is hot right now? Scores age by themselves: this is exact at the moment you ask.'
+\echo
+\set ECHO queries
+SELECT h.lead, l.name, l.company, l.stage, round(h.score::numeric, 1) AS score, h.band, h.parts
+FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
+WHERE l.stage < 'client'
+ORDER BY h.score DESC LIMIT 10;
+\set ECHO none
+SELECT h.lead AS hot, l.name AS hot_name FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
+WHERE l.stage < 'client'
+ORDER BY h.score DESC LIMIT 1 \gset
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '2. Why is' :hot_name 'at the top? Every point is accounted for; the rows add up to the score.'
+\echo
+\set ECHO queries
+SELECT component, rule, occurrences AS times, round(points::numeric, 1) AS points, note
+FROM explain('b2b', :'hot');
+\set ECHO none
+\echo '   And what if nothing more happens? The score of the same lead, in the days to come:'
+\echo
+\set ECHO queries
+SELECT d AS days_from_now, round((current_score('b2b', :'hot') @ (now() + d * interval '1 day'))::numeric, 1) AS score
+FROM unnest(ARRAY[0, 7, 14, 30, 60]) d;
+\set ECHO none
+-- a marketing-qualified lead of whom too little is known
+SELECT l.lead_id AS mover, l.name AS mover_name
+FROM crm.lead l
+WHERE l.stage = 'mql' AND l.budget IS NULL AND l.need IS NULL AND l.timeline IS NULL
+ORDER BY current_score('b2b', l.lead_id::text) <~> now() LIMIT 1 \gset
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '3. Sales wants to take over lead' :mover '(':mover_name'). The rules of the pipeline are checked for every writer:'
+\echo
+\set ECHO queries
+UPDATE crm.lead SET stage = 'sql' WHERE lead_id = :mover;
+\set ECHO none
+\echo
+\echo '   Refused, and nothing has changed. After a call the answers are known, and the same move is allowed:'
+\echo
+\set ECHO queries
+UPDATE crm.lead SET budget = 24000, authority = 'director', need = 'one view of clients', timeline = current_date + 60
+WHERE lead_id = :mover;
+UPDATE crm.lead SET stage = 'sql' WHERE lead_id = :mover;
+SELECT lead, from_stage, to_stage, at, by, score FROM history WHERE lead = :'mover';
+\set ECHO none
+\echo '   Where can this lead go from here?'
+\echo
+\set ECHO queries
+SELECT * FROM next_stages('crm.lead', :'mover');
+\set ECHO none
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '4. The funnel of the year: how many reached each stage, what share moved on, after how many days.'
+\echo
+\set ECHO queries
+SELECT stage, reached, moved_on, here_now AS open, lost_here AS lost, step_pct AS "moved on %",
+	overall_pct AS "of all %", median_days AS days, bar
+FROM funnel('crm.lead', history => 'crm.stage_change');
+\set ECHO none
+\echo '   "moved on %" is of those who reached the stage, open ones included; "days" is the median until they moved on.'

@@ -141,5 +141,11 @@ extern char *ls_relation_name(Oid relid);
 
 /* model_publish.c */
 extern uint64 ls_model_store_scores(LsModel *model);
+extern void ls_model_check_complete(const LsModel *model);
+extern int	ls_model_freeze(const char *name, int from, text *note);
+extern void ls_model_copy_version(const char *name, int from, int to);
+
+/* model_report.c */
+extern char *ls_visible_leads_clause(const LsModel *model);
 
 #endif							/* LS_MODEL_H */

@@ -227,9 +227,9 @@ ls_model_store_scores(LsModel *model)
 	return rows;
 }
 
-/* What must be true of a draft before it is worth a version. */
-static void
-check_publishable(const LsModel *model)
+/* What must be true of a draft before leads can be scored with it. */
+void
+ls_model_check_complete(const LsModel *model)
 {
 	if (model->ncomponents == 0)
 		ereport(ERROR,
@@ -246,9 +246,9 @@ check_publishable(const LsModel *model)
 					 model->name, model->components[0].name)));
 }
 
-/* Copy one version's rows to another number. */
-static void
-copy_version(const char *name, int from, int to)
+/* Copy one version's rows to another number, which has none; connected to SPI. */
+void
+ls_model_copy_version(const char *name, int from, int to)
 {
 	static const char *const copies[] = {
 		"INSERT INTO leadscore.component (model, version, component, ordinal, half_life, lo, hi)"
@@ -271,8 +271,8 @@ copy_version(const char *name, int from, int to)
 }
 
 /* Write down a new version of the model, copied from another; returns its number. */
-static int
-freeze_version(const char *name, int from, text *note)
+int
+ls_model_freeze(const char *name, int from, text *note)
 {
 	Oid			types[4] = {TEXTOID, INT4OID, TEXTOID, NAMEOID};
 	Datum		values[4];
@@ -297,7 +297,7 @@ freeze_version(const char *name, int from, text *note)
 	if (SPI_processed != 1)
 		elog(ERROR, "version %d of model \"%s\" disappeared", from, name);
 	version = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	copy_version(name, from, version);
+	ls_model_copy_version(name, from, version);
 	values[1] = Int32GetDatum(version);
 	ls_catalog_execute("UPDATE leadscore.model SET live_version = $2 WHERE model = $1",
 					   2, types, values, NULL);
@@ -315,8 +315,8 @@ leadscore_publish(PG_FUNCTION_ARGS)
 
 	ls_model_check_owner(model);
 	ls_model_lock(name);
-	check_publishable(ls_model_load(name, LS_DRAFT));
-	version = freeze_version(name, LS_DRAFT, note);
+	ls_model_check_complete(ls_model_load(name, LS_DRAFT));
+	version = ls_model_freeze(name, LS_DRAFT, note);
 	(void) ls_model_store_scores(ls_model_load(name, version));
 	PG_RETURN_INT32(version);
 }

@@ -27,6 +27,7 @@
 PG_FUNCTION_INFO_V1(leadscore_hottest);
 PG_FUNCTION_INFO_V1(leadscore_explain);
 PG_FUNCTION_INFO_V1(leadscore_score_at);
+PG_FUNCTION_INFO_V1(leadscore_score_of);
 PG_FUNCTION_INFO_V1(leadscore_current_score);
 PG_FUNCTION_INFO_V1(leadscore_verify);
 
@@ -55,8 +56,8 @@ result_datum(uint64 row, int column, bool *isnull)
  * May the caller see all leads? If row security hides some, what is stored
  * about them must be hidden, too.
  */
-static char *
-visible_leads_clause(const LsModel *model)
+char *
+ls_visible_leads_clause(const LsModel *model)
 {
 	if (check_enable_rls(model->leads, InvalidOid, true) != RLS_ENABLED)
 		return "";
@@ -101,7 +102,7 @@ leadscore_hottest(PG_FUNCTION_ARGS)
 	user_query(psprintf("SELECT s.lead::text, s.score FROM %s s%s"
 						" ORDER BY s.score OPERATOR(" LS_SCHEMA ".<~>) $1 LIMIT $2",
 						ls_relation_name(ls_model_score_relid(model, false)),
-						visible_leads_clause(model)),
+						ls_visible_leads_clause(model)),
 			   2, types, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -298,10 +299,10 @@ leadscore_explain(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-Datum
-leadscore_score_at(PG_FUNCTION_ARGS)
+/* The score of one lead as of an instant, from its row and events; NULL if it is not there. */
+static Datum
+score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 {
-	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
 	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
 	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
 	Datum		values[2] = {PG_GETARG_DATUM(1), TimestampTzGetDatum(at)};
@@ -317,6 +318,21 @@ leadscore_score_at(PG_FUNCTION_ARGS)
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(score_total(&score, at));
+}
+
+Datum
+leadscore_score_at(PG_FUNCTION_ARGS)
+{
+	return score_as_of(fcinfo, ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE));
+}
+
+Datum
+leadscore_score_of(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(3));
+
+	ls_model_check_complete(model);
+	return score_as_of(fcinfo, model);
 }
 
 Datum
@@ -389,7 +405,7 @@ leadscore_verify(PG_FUNCTION_ARGS)
 									   psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version"
 												" FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
 												ls_relation_name(ls_model_score_relid(model, false)),
-												visible_leads_clause(model),
+												ls_visible_leads_clause(model),
 												ls_query_scores(model, LS_ALL_LEADS, false), equality),
 									   0, NULL, NULL, NULL, true, 0);
 	for (;;)

@@ -1,0 +1,86 @@
+-- regression test: versions of models: publish, diff, compare, revert
+SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS leadscore; RESET client_min_messages; SET search_path = public, leadscore;
+SET TimeZone = 'UTC'; SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 0;
+CREATE SCHEMA mv;
+CREATE TABLE mv.lead (lead_id text PRIMARY KEY, sector text, staff int);
+CREATE TABLE mv.event (lead text REFERENCES mv.lead, kind text, at timestamptz);
+INSERT INTO mv.lead SELECT 'l' || g, (array['saas', 'retail', NULL])[1 + g % 3], g * 10 FROM generate_series(1, 12) g;
+INSERT INTO mv.event SELECT 'l' || 1 + g % 12, (array['mail', 'webinar'])[1 + g % 2], timestamptz '2026-01-01' + g * interval '6 hours' FROM generate_series(1, 60) g;
+SELECT create_model('m', 'mv.lead', 'mv.event');
+SELECT add_component('m', 'fit', hi => 20), add_component('m', 'engagement', half_life => '7 days', hi => 40);
+SELECT add_rule('m', 'fit', 'sector', $$sector = 'saas'$$, 15), add_rule('m', 'fit', 'size', 'staff > 50', 'least(staff / 20, 5)'),
+	   add_rule('m', 'engagement', 'webinar', $$kind = 'webinar'$$, 12, at_most => 1, per => '1 day');
+SELECT add_band('m', 'hot', 30), add_band('m', 'warm', 15);
+SELECT compare('m');	-- nothing is live yet
+SELECT publish('m', 'first');
+SELECT * FROM describe('m', 1);
+SELECT * FROM diff('m');
+
+-- edit the draft: what changed, what it would do
+SELECT drop_rule('m', 'size'), add_rule('m', 'engagement', 'mail', $$kind = 'mail'$$, 3);
+SELECT enable_rule('m', 'sector', false), add_rule('m', 'fit', 'sector 2', $$sector IN ('saas', 'retail')$$, 15, valid_from => NULL);
+SELECT drop_band('m', 'warm'), add_band('m', 'warm', 20), set_bounds('m', NULL, 50);
+SELECT * FROM diff('m');
+SELECT * FROM compare('m', at => '2026-01-16');
+SELECT * FROM compare_bands('m', at => '2026-01-16');
+-- and that is what each version says by itself
+SELECT count(*) AS leads, count(*) FILTER (WHERE abs(live_score - score_of('m', lead, '2026-01-16', 1)) > 1e-9
+											  OR abs(new_score - score_of('m', lead, '2026-01-16', 0)) > 1e-9) AS wrong
+FROM compare_scores('m', at => '2026-01-16');
+SELECT * FROM curve('m', 'l2', '{2026-01-05, 2026-01-16, 2026-02-16, 2027-01-01}');
+SELECT * FROM curve('m', 'l2', '{2026-01-16, 2026-02-16}', 0);
+-- nothing stored has changed
+SELECT count(*) AS stored, min(version), max(version) FROM leadscore.score_m;
+SELECT * FROM verify('m');
+
+SELECT publish('m', 'second');
+SELECT model, version, state, components, rules, note FROM leadscore.versions WHERE model = 'm';
+SELECT count(*) AS stored, min(version), max(version) FROM leadscore.score_m;
+SELECT * FROM diff('m', 1, 2);
+
+-- back to the first, under a new number; the draft stays
+SELECT drop_rule('m', 'mail');
+SELECT revert('m', 1);
+SELECT model, version, state, rules, note FROM leadscore.versions WHERE model = 'm';
+SELECT * FROM diff('m', 1, 3);
+SELECT count(*) AS stored, min(version), max(version) FROM leadscore.score_m;
+SELECT * FROM verify('m');
+SELECT count(*) > 0 AS draft_differs FROM diff('m');
+SELECT reset_draft('m');
+SELECT * FROM diff('m');
+SELECT reset_draft('m', 2);
+SELECT * FROM diff('m', 2);
+
+-- two axes
+SELECT grade, count(*), round(min(fit_points)) AS least_fit, round(min(engagement_points)) AS least_engagement
+FROM grades('m', at => '2026-01-16') GROUP BY grade ORDER BY grade;
+SELECT grade, count(*) FROM grades('m', fit_steps => '{18, 4, 1}', engagement_steps => '{10, 5, 2}', at => '2026-01-16') GROUP BY grade ORDER BY grade;
+
+-- what is refused
+SELECT revert('m', 0);
+SELECT revert('m', 99);
+SELECT revert('m', NULL);
+SELECT revert('nix', 1);
+SELECT reset_draft('m', -1);
+SELECT score_of('m', 'l1', '2026-01-16', 7);
+SELECT * FROM grades('m', fit => 'nix');
+SELECT * FROM grades('m', fit_steps => '{1, 2, 3}');
+SELECT * FROM grades('m', fit_steps => '{2, 1}');
+SELECT publish('m', note => 'x') FROM leadscore.score_m LIMIT 1;
+CREATE ROLE mv_stranger;
+SET ROLE mv_stranger;
+SELECT revert('m', 1);
+SELECT reset_draft('m');
+RESET ROLE;
+DROP ROLE mv_stranger;
+
+-- a failed publish leaves what is live alone
+SELECT add_rule('m', 'fit', 'division', '1 / (staff - 50) > 0', 1);
+\set SHOW_CONTEXT never
+SELECT publish('m');
+SELECT version, state FROM leadscore.versions WHERE model = 'm' AND state = 'live';
+SELECT * FROM verify('m');
+
+SET client_min_messages = warning;
+SELECT drop_model('m');
+DROP SCHEMA mv CASCADE;

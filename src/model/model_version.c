@@ -1,0 +1,280 @@
+/*
+ * model_version.c
+ *	  Versions of a model after they are published: going back to one, and
+ *	  asking what another one would do, without touching what is stored.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "model/model.h"
+#include "score/score.h"
+
+PG_FUNCTION_INFO_V1(leadscore_revert);
+PG_FUNCTION_INFO_V1(leadscore_reset_draft);
+PG_FUNCTION_INFO_V1(leadscore_compare_scores);
+PG_FUNCTION_INFO_V1(leadscore_grades);
+
+#define FETCH_ROWS	1000
+#define GRADE_STEPS	3
+
+/* A published version's number; 0 is the draft, which is not one. */
+static int
+published_version_arg(FunctionCallInfo fcinfo, int argno)
+{
+	int			version;
+
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the version must not be null")));
+	version = PG_GETARG_INT32(argno);
+	if (version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the version must be a published one, from 1 up, not %d", version)));
+	return version;
+}
+
+Datum
+leadscore_revert(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	int			from = published_version_arg(fcinfo, 1);
+	text	   *note = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	int			version;
+
+	ls_model_check_owner(ls_model_load(name, from));
+	ls_model_lock(name);
+	if (note == NULL)
+		note = cstring_to_text(psprintf("version %d again", from));
+	version = ls_model_freeze(name, from, note);
+	(void) ls_model_store_scores(ls_model_load(name, version));
+	PG_RETURN_INT32(version);
+}
+
+Datum
+leadscore_reset_draft(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	int			version = PG_ARGISNULL(1) ? LS_LIVE : published_version_arg(fcinfo, 1);
+	LsModel    *model = ls_model_load(name, version);
+	Oid			types[2] = {TEXTOID, INT4OID};
+	Datum		values[2];
+
+	ls_model_check_owner(model);
+	ls_model_lock(name);
+	version = model->version;
+	values[0] = CStringGetTextDatum(name);
+	values[1] = Int32GetDatum(version);
+	SPI_connect();
+	ls_catalog_execute("DELETE FROM leadscore.component WHERE model = $1 AND version = 0", 1, types, values, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.band WHERE model = $1 AND version = 0", 1, types, values, NULL);
+	ls_catalog_execute("UPDATE leadscore.model_version d SET lo = v.lo, hi = v.hi FROM leadscore.model_version v"
+					   " WHERE d.model = $1 AND d.version = 0 AND v.model = $1 AND v.version = $2",
+					   2, types, values, NULL);
+	ls_model_copy_version(name, version, LS_DRAFT);
+	SPI_finish();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("the draft of model \"%s\" is version %d again", name, version)));
+}
+
+/* A score's total at an instant and the band this is in, as two result columns. */
+static void
+put_total(const LsModel *model, Datum score, TimestampTz at, Datum *total, Datum *band, bool *no_band)
+{
+	Score		s;
+	const char *name;
+
+	ls_score_from_datum(score, &s);
+	*total = Float8GetDatum(score_total(&s, at));
+	name = ls_model_band(model, DatumGetFloat8(*total));
+	*no_band = name == NULL;
+	*band = name ? CStringGetTextDatum(name) : (Datum) 0;
+}
+
+Datum
+leadscore_compare_scores(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	LsModel    *live = ls_model_load(name, LS_LIVE);
+	LsModel    *other = ls_model_load(name, PG_GETARG_INT32(1));
+	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext per_batch;
+	Oid			types[1] = {TIMESTAMPTZOID};
+	Datum		values[1] = {TimestampTzGetDatum(at)};
+	Portal		portal;
+	int			level;
+
+	ls_model_check_complete(other);
+	ls_model_analyse(live);
+	ls_model_analyse(other);
+	InitMaterializedSRF(fcinfo, 0);
+	per_batch = AllocSetContextCreate(CurrentMemoryContext, "leadscore compare", ALLOCSET_DEFAULT_SIZES);
+	SPI_connect();
+	level = ls_portable_settings();
+	portal = SPI_cursor_open_with_args(NULL,
+									   psprintf("SELECT a.lead::text, a.score, b.score FROM (%s) a JOIN (%s) b ON a.lead %s b.lead",
+												ls_query_scores(live, LS_ALL_LEADS, true),
+												ls_query_scores(other, LS_ALL_LEADS, true),
+												ls_key_equality(live->key_type)),
+									   1, types, values, NULL, true, 0);
+	for (;;)
+	{
+		MemoryContext old;
+
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		old = MemoryContextSwitchTo(per_batch);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			HeapTuple	tuple = SPI_tuptable->vals[i];
+			TupleDesc	desc = SPI_tuptable->tupdesc;
+			Datum		row[5];
+			bool		nulls[5] = {false, false, false, false, false};
+			bool		isnull;
+
+			CHECK_FOR_INTERRUPTS();
+			row[0] = SPI_getbinval(tuple, desc, 1, &isnull);
+			put_total(live, SPI_getbinval(tuple, desc, 2, &isnull), at, &row[1], &row[3], &nulls[3]);
+			put_total(other, SPI_getbinval(tuple, desc, 3, &isnull), at, &row[2], &row[4], &nulls[4]);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(per_batch);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	AtEOXact_GUC(true, level);
+	SPI_finish();
+	MemoryContextDelete(per_batch);
+	return (Datum) 0;
+}
+
+/* The least points for the three upper grades of a component. */
+static void
+grade_steps(FunctionCallInfo fcinfo, int argno, const LsComponent *component, double *steps)
+{
+	if (!PG_ARGISNULL(argno))
+	{
+		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argno);
+
+		if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != GRADE_STEPS || ARR_HASNULL(array))
+			ereport(ERROR,
+					(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+					 errmsg("the steps of a grade must be three numbers"),
+					 errhint("For example '{40, 25, 10}': from 40 up, from 25 up, from 10 up, and the rest.")));
+		memcpy(steps, ARR_DATA_PTR(array), GRADE_STEPS * sizeof(double));
+	}
+	else if (isinf(component->hi) || component->hi <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("component \"%s\" has no upper bound above zero to take the steps of the grade from", component->name),
+				 errhint("Give the steps, for example '{40, 25, 10}'.")));
+	else
+		for (int i = 0; i < GRADE_STEPS; i++)
+			steps[i] = component->hi * (GRADE_STEPS - i) / (GRADE_STEPS + 1);
+	for (int i = 1; i < GRADE_STEPS; i++)
+		if (!(steps[i - 1] > steps[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the steps of a grade must fall from each to the next")));
+}
+
+static int
+grade_of(double points, const double *steps)
+{
+	int			grade = 0;
+
+	while (grade < GRADE_STEPS && points < steps[grade])
+		grade++;
+	return grade;
+}
+
+static int
+component_arg(FunctionCallInfo fcinfo, int argno, const LsModel *model)
+{
+	char	   *name = ls_model_name_arg(fcinfo, argno, "the component of a grade");
+
+	for (int i = 0; i < model->ncomponents; i++)
+		if (strcmp(model->components[i].name, name) == 0)
+			return i;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("version %d of model \"%s\" has no component \"%s\"", model->version, model->name, name)));
+}
+
+Datum
+leadscore_grades(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(ls_model_name_arg(fcinfo, 0, "the name of a model"), LS_LIVE);
+	int			fit = component_arg(fcinfo, 1, model);
+	int			engagement = component_arg(fcinfo, 2, model);
+	double		fit_steps[GRADE_STEPS];
+	double		engagement_steps[GRADE_STEPS];
+	TimestampTz at;
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Portal		portal;
+	int			level;
+
+	if (PG_ARGISNULL(5))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the instant must not be null")));
+	at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(5));
+	grade_steps(fcinfo, 3, &model->components[fit], fit_steps);
+	grade_steps(fcinfo, 4, &model->components[engagement], engagement_steps);
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	level = ls_portable_settings();
+	portal = SPI_cursor_open_with_args(NULL,
+									   psprintf("SELECT s.lead::text, s.score FROM %s s%s",
+												ls_relation_name(ls_model_score_relid(model, false)),
+												ls_visible_leads_clause(model)),
+									   0, NULL, NULL, NULL, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			Datum		row[4];
+			bool		nulls[4] = {false, false, false, false};
+			bool		isnull;
+			Score		score;
+			char		grade[3] = "A1";
+			double		x;
+			double		y;
+
+			CHECK_FOR_INTERRUPTS();
+			row[0] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+			ls_score_from_datum(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull), &score);
+			if (fit >= score.n || engagement >= score.n)
+				continue;
+			x = score_contribution(&score.c[fit], at);
+			y = score_contribution(&score.c[engagement], at);
+			grade[0] += grade_of(x, fit_steps);
+			grade[1] += grade_of(y, engagement_steps);
+			row[1] = CStringGetTextDatum(grade);
+			row[2] = Float8GetDatum(x);
+			row[3] = Float8GetDatum(y);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+			pfree(DatumGetPointer(row[1]));
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	AtEOXact_GUC(true, level);
+	SPI_finish();
+	return (Datum) 0;
+}

@@ -94,7 +94,7 @@ ISOLATION_OPTS = --inputdir=$(LS_SRC)/test/isolation --outputdir=build/isolation
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
-LS_COMMANDS = demo demo-stop check bench soak fuzz matrix regress docs
+LS_COMMANDS = demo demo-stop check bench soak fuzz matrix fresh regress docs
 ifneq ($(filter $(LS_COMMANDS),$(MAKECMDGOALS)),)
 include $(LS_SRC)/test/commands.mk
 else

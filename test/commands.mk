@@ -24,6 +24,10 @@ demo-stop:
 matrix:
 	@$(LS_SRC)/test/matrix
 
+# the README's two commands on a bare Debian 12, in a chroot (root)
+fresh:
+	@$(LS_SRC)/test/fresh
+
 # measurements, as ratios in one run: make bench BENCH="model"
 bench:
 	@$(LS_SRC)/test/bench/run $(BENCH)

@@ -2,6 +2,9 @@
 -- Written by the functions below only (they run catalog writes as the owner of
 -- the extension); readable by everybody, as pg_constraint is.
 
+-- No foreign keys between these tables: pg_restore -j fills the tables of an extension
+-- in any order. The functions that delete from one delete from those that hang on it.
+
 CREATE TABLE leadscore.model (
 	model		text PRIMARY KEY
 				CONSTRAINT model_name CHECK (pg_catalog.octet_length(model) OPERATOR(pg_catalog.>=) 1
@@ -20,7 +23,7 @@ CREATE TABLE leadscore.model (
 COMMENT ON TABLE leadscore.model IS 'scoring models: which table holds the leads, which the interactions, and the version that is live';
 
 CREATE TABLE leadscore.model_version (
-	model		text NOT NULL REFERENCES leadscore.model ON DELETE CASCADE,
+	model		text NOT NULL,
 	version		int NOT NULL CONSTRAINT model_version_number CHECK (version OPERATOR(pg_catalog.>=) 0),
 	published_at timestamptz,
 	published_by name,
@@ -40,8 +43,7 @@ CREATE TABLE leadscore.component (
 	lo			float8,
 	hi			float8,
 	PRIMARY KEY (model, version, component),
-	UNIQUE (model, version, ordinal),
-	FOREIGN KEY (model, version) REFERENCES leadscore.model_version ON DELETE CASCADE
+	UNIQUE (model, version, ordinal)
 );
 COMMENT ON TABLE leadscore.component IS 'components of scoring models: half-life (none: does not age) and bounds of what the component contributes';
 
@@ -62,8 +64,7 @@ CREATE TABLE leadscore.rule (
 	condition_sql text NOT NULL,
 	points_sql	text NOT NULL,
 	PRIMARY KEY (model, version, rule),
-	UNIQUE (model, version, ordinal),
-	FOREIGN KEY (model, version, component) REFERENCES leadscore.component ON DELETE CASCADE
+	UNIQUE (model, version, ordinal)
 );
 COMMENT ON TABLE leadscore.rule IS 'rules of scoring models: condition and points as written, and as understood (condition_sql, points_sql: names fully qualified)';
 
@@ -73,8 +74,7 @@ CREATE TABLE leadscore.band (
 	band		text NOT NULL,
 	least		float8 NOT NULL,
 	PRIMARY KEY (model, version, band),
-	UNIQUE (model, version, least),
-	FOREIGN KEY (model, version) REFERENCES leadscore.model_version ON DELETE CASCADE
+	UNIQUE (model, version, least)
 );
 COMMENT ON TABLE leadscore.band IS 'bands of scoring models: a lead is in the band with the largest least that its score reaches';
 

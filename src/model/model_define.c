@@ -399,7 +399,11 @@ leadscore_drop_model(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("only a superuser can drop a model whose table of leads is gone")));
-	ls_catalog_execute("DELETE FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
+	ls_catalog_execute("WITH r AS (DELETE FROM leadscore.rule WHERE model = $1),"
+					   " b AS (DELETE FROM leadscore.band WHERE model = $1),"
+					   " c AS (DELETE FROM leadscore.component WHERE model = $1),"
+					   " v AS (DELETE FROM leadscore.model_version WHERE model = $1)"
+					   " DELETE FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
 	if (OidIsValid(ls_model_score_relid(&model, true)))
 		ls_catalog_execute(psprintf("DROP TABLE " LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(name))),
 						   0, NULL, NULL, NULL);
@@ -527,7 +531,8 @@ leadscore_drop_component(PG_FUNCTION_ARGS)
 	Datum		values[2];
 
 	return change_draft(fcinfo, "component",
-						"DELETE FROM leadscore.component WHERE model = $1 AND version = 0 AND component = $2",
+						"WITH r AS (DELETE FROM leadscore.rule WHERE model = $1 AND version = 0 AND component = $2)"
+						" DELETE FROM leadscore.component WHERE model = $1 AND version = 0 AND component = $2",
 						2, types, values, "dropped from");
 }
 

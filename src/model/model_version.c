@@ -76,6 +76,7 @@ leadscore_reset_draft(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(name);
 	values[1] = Int32GetDatum(version);
 	SPI_connect();
+	ls_catalog_execute("DELETE FROM leadscore.rule WHERE model = $1 AND version = 0", 1, types, values, NULL);
 	ls_catalog_execute("DELETE FROM leadscore.component WHERE model = $1 AND version = 0", 1, types, values, NULL);
 	ls_catalog_execute("DELETE FROM leadscore.band WHERE model = $1 AND version = 0", 1, types, values, NULL);
 	ls_catalog_execute("UPDATE leadscore.model_version d SET lo = v.lo, hi = v.hi FROM leadscore.model_version v"

@@ -35,7 +35,8 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/model_report.o \
 				src/model/eval_cache.o \
 				src/model/eval_function.o \
-				src/model/model_version.o
+				src/model/model_version.o \
+				src/model/model_past.o
 OBJS_live =
 OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_cache.o \
@@ -62,6 +63,7 @@ SQL_PARTS =		src/leadscore.sql \
 				src/model/model.sql \
 				src/model/eval.sql \
 				src/model/versions.sql \
+				src/model/past.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
 				src/analytics/analytics.sql
@@ -69,7 +71,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
-REGRESS_model =	model_eval model_define model_score model_fit model_version
+REGRESS_model =	model_eval model_define model_score model_fit model_version model_past
 REGRESS_live =
 REGRESS_pipeline =	pipeline_lifecycle
 REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity

@@ -68,6 +68,14 @@ typedef struct LsBand
 	double		least;
 } LsBand;
 
+/* how queries see the leads: see ls_past_apply */
+typedef enum LsPast
+{
+	LS_PAST_NONE,				/* as they are */
+	LS_PAST_PARAMETER,			/* one lead, its old values as a parameter */
+	LS_PAST_JOIN				/* all leads, with the table of old values */
+} LsPast;
+
 typedef struct LsModel
 {
 	char	   *name;
@@ -95,6 +103,7 @@ typedef struct LsModel
 	LsRule	   *rules;			/* by ordinal, disabled ones included */
 	int			nbands;
 	LsBand	   *bands;			/* highest least first */
+	LsPast		past;
 } LsModel;
 
 /* model_catalog.c */
@@ -104,7 +113,7 @@ extern void ls_model_lock(const char *name);
 extern void ls_model_resolve(LsModel *model);
 extern char *ls_model_score_table(const char *name);
 extern Oid	ls_model_score_relid(const LsModel *model, bool missing_ok);
-extern void ls_model_tie_score_table(Oid relid);
+extern void ls_model_tie_table(Oid relid);
 extern const char *ls_model_band(const LsModel *model, double total);
 extern void ls_model_shape(const LsModel *model, Score *shape);
 extern void ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
@@ -134,6 +143,7 @@ typedef enum LsScope
 
 extern char *ls_query_scores(const LsModel *model, LsScope scope, bool as_of);
 extern char *ls_query_lead_account(const LsModel *model);
+extern char *ls_model_key_declaration(const LsModel *model);
 extern char *ls_query_event_account(const LsModel *model);
 extern char *ls_type_name(Oid type);
 extern char *ls_key_equality(Oid type);
@@ -144,6 +154,13 @@ extern uint64 ls_model_store_scores(LsModel *model);
 extern void ls_model_check_complete(const LsModel *model);
 extern int	ls_model_freeze(const char *name, int from, text *note);
 extern void ls_model_copy_version(const char *name, int from, int to);
+
+/* model_past.c */
+extern void ls_past_keep(const LsModel *model);
+extern void ls_past_drop(const LsModel *model);
+extern void ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old);
+extern char *ls_leads_from(const LsModel *model, const char *at, const char *old);
+extern bool ls_past_since(const LsModel *model, TimestampTz *since);
 
 /* model_report.c */
 extern char *ls_visible_leads_clause(const LsModel *model);

@@ -318,11 +318,11 @@ ls_model_score_relid(const LsModel *model, bool missing_ok)
 }
 
 /*
- * Let the table of stored scores go with the extension. pg_dump does not carry
- * such a dependency, so that it is made again whenever scores are stored.
+ * Let a table that belongs to a model go with the extension. pg_dump does not
+ * carry such a dependency; it is made again whenever scores are stored.
  */
 void
-ls_model_tie_score_table(Oid relid)
+ls_model_tie_table(Oid relid)
 {
 	ObjectAddress table;
 	ObjectAddress extension;

@@ -237,24 +237,31 @@ find_event_at(Relation events, const char *given)
 	return attno;
 }
 
+/* Type and collation of the lead key, for columns that hold it. */
+char *
+ls_model_key_declaration(const LsModel *model)
+{
+	char	   *type = ls_type_name(model->key_type);
+	char	   *result = type;
+
+	if (OidIsValid(model->key_collation) && model->key_collation != DEFAULT_COLLATION_OID)
+	{
+		int			level = ls_portable_settings();
+
+		result = psprintf("%s COLLATE %s", type, generate_collation_name(model->key_collation));
+		AtEOXact_GUC(true, level);
+	}
+	return result;
+}
+
 /* The table of stored scores, empty, readable by the owner of the leads. */
 static void
 create_score_table(const LsModel *model, Oid reader)
 {
 	char	   *table = psprintf(LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(model->name)));
-	StringInfoData sql;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE TABLE %s (lead %s", table, ls_type_name(model->key_type));
-	if (OidIsValid(model->key_collation) && model->key_collation != DEFAULT_COLLATION_OID)
-	{
-		int			level = ls_portable_settings();
-
-		appendStringInfo(&sql, " COLLATE %s", generate_collation_name(model->key_collation));
-		AtEOXact_GUC(true, level);
-	}
-	appendStringInfoString(&sql, " PRIMARY KEY, score " LS_SCHEMA ".score NOT NULL, version int NOT NULL)");
-	ls_catalog_execute(sql.data, 0, NULL, NULL, NULL);
+	ls_catalog_execute(psprintf("CREATE TABLE %s (lead %s PRIMARY KEY, score " LS_SCHEMA ".score NOT NULL, version int NOT NULL)",
+								table, ls_model_key_declaration(model)), 0, NULL, NULL, NULL);
 
 	ls_catalog_execute(psprintf("CREATE INDEX ON %s USING gist (score)", table), 0, NULL, NULL, NULL);
 	ls_catalog_execute(psprintf("GRANT SELECT ON %s TO %s WITH GRANT OPTION", table,
@@ -263,7 +270,7 @@ create_score_table(const LsModel *model, Oid reader)
 	ls_catalog_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
 								quote_literal_cstr(psprintf("stored scores of model \"%s\"; written by leadscore only", model->name))),
 					   0, NULL, NULL, NULL);
-	ls_model_tie_score_table(ls_model_score_relid(model, false));
+	ls_model_tie_table(ls_model_score_relid(model, false));
 }
 
 static char *
@@ -407,6 +414,7 @@ leadscore_drop_model(PG_FUNCTION_ARGS)
 	if (OidIsValid(ls_model_score_relid(&model, true)))
 		ls_catalog_execute(psprintf("DROP TABLE " LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(name))),
 						   0, NULL, NULL, NULL);
+	ls_past_drop(&model);
 	SPI_finish();
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("model \"%s\" dropped", name)));
 }

@@ -165,7 +165,6 @@ fill_heap(LsModel *model, Relation target)
 	store.expected = estimated_rows(model->leads);
 	execute.dest = &store.pub;
 
-	ls_model_analyse(model);
 	sql = psprintf("SELECT lead, score, %d AS version FROM (%s) s", model->version,
 				   ls_query_scores(model, LS_ALL_LEADS, false));
 
@@ -205,6 +204,8 @@ ls_model_store_scores(LsModel *model)
 	uint64		rows;
 
 	CheckTableNotInUse(stored, "publish");
+	ls_model_analyse(model);
+	ls_past_keep(model);
 	if (TupleDescAttr(RelationGetDescr(stored), 0)->atttypid != model->key_type)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -223,7 +224,7 @@ ls_model_store_scores(LsModel *model)
 	LockRelationOid(relid, AccessExclusiveLock);
 	finish_heap_swap(relid, heap, false, false, true, true,
 					 RecentXmin, ReadNextMultiXactId(), persistence);
-	ls_model_tie_score_table(relid);
+	ls_model_tie_table(relid);
 	return rows;
 }
 

@@ -297,18 +297,10 @@ append_part(StringInfo buf, const LsModel *model, int component)
 	appendStringInfoString(buf, ", NULL::pg_catalog.timestamptz)");
 }
 
-/* Keys are found in the table alone: tables that inherit from it have keys of their own. */
-static const char *
-leads_from(const LsModel *model)
-{
-	return psprintf("%s%s l", get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
-					ls_relation_name(model->leads));
-}
-
 /*
  * The scores: rows of (lead, score). With LS_ONE_LEAD parameter $1 is the
  * lead's key as text; as_of adds a parameter, the instant after which events
- * do not count.
+ * do not count, and for a lead with old values (ls_past_apply) $3 is these.
  */
 char *
 ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
@@ -333,7 +325,7 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 		appendStringInfoString(&buf, ", ");
 		append_part(&buf, model, i);
 	}
-	appendStringInfo(&buf, ") AS score FROM %s", leads_from(model));
+	appendStringInfo(&buf, ") AS score FROM %s", ls_leads_from(model, at, "$3"));
 	if (events)
 	{
 		appendStringInfoString(&buf, " LEFT JOIN (SELECT k");
@@ -357,7 +349,7 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 
 /*
  * The account of a lead's row: one row, and per enabled rule over leads, in
- * order, its condition and its points ($1: key as text).
+ * order, its condition and its points ($1: key as text, $2: old values if any).
  */
 char *
 ls_query_lead_account(const LsModel *model)
@@ -375,7 +367,7 @@ ls_query_lead_account(const LsModel *model)
 		appendStringInfoString(&buf, ", ");
 		append_points(&buf, model, &model->rules[i]);
 	}
-	appendStringInfo(&buf, " FROM %s WHERE l.%s %s $1::%s", leads_from(model),
+	appendStringInfo(&buf, " FROM %s WHERE l.%s %s $1::%s", ls_leads_from(model, NULL, "$2"),
 					 quote_identifier(model->lead_key), ls_key_equality(model->key_type),
 					 ls_type_name(model->key_type));
 	return buf.data;

@@ -156,14 +156,17 @@ account_row(Account *account, uint64 row, int column, double *points)
 
 /* Fill the accounts of all rules for one lead; false if there is no such lead. */
 static bool
-take_account(const LsModel *model, Datum lead, TimestampTz at, Account *accounts)
+take_account(LsModel *model, Datum lead, TimestampTz at, Account *accounts)
 {
+	Oid			lead_types[2] = {TEXTOID, JSONBOID};
+	Datum		lead_values[2] = {lead, (Datum) 0};
 	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
 	Datum		values[2] = {lead, TimestampTzGetDatum(at)};
 	char	   *sql;
 	int			column = 2;
 
-	user_query(ls_query_lead_account(model), 1, types, values);
+	ls_past_apply(model, lead, at, &lead_values[1]);
+	user_query(ls_query_lead_account(model), model->past == LS_PAST_NONE ? 1 : 2, lead_types, lead_values);
 	if (SPI_processed == 0)
 		return false;
 	for (int i = 0; i < model->nrules; i++)
@@ -248,6 +251,23 @@ put_bounds(ReturnSetInfo *rsinfo, const char *component, double value, double lo
 	return clamped;
 }
 
+/* Before old values were kept, the lead's columns are taken as the oldest known. */
+static void
+put_oldest_known(ReturnSetInfo *rsinfo, const LsModel *model, TimestampTz at)
+{
+	TimestampTz since;
+
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!model->rules[i].enabled || model->rules[i].event)
+			continue;
+		if (ls_past_since(model, &since) && at < since)
+			put_account(rsinfo, NULL, NULL, "lead", -1, 0,
+						"the lead's columns as they were when the model was first published");
+		return;
+	}
+}
+
 Datum
 leadscore_explain(PG_FUNCTION_ARGS)
 {
@@ -294,24 +314,30 @@ leadscore_explain(PG_FUNCTION_ARGS)
 		total += put_bounds(rsinfo, component->name, sum, component->lo, component->hi);
 	}
 	total = put_bounds(rsinfo, NULL, total, model->lo, model->hi);
+	put_oldest_known(rsinfo, model, at);
 	put_account(rsinfo, NULL, NULL, "total", -1, total, ls_model_band(model, total));
 	SPI_finish();
 	return (Datum) 0;
 }
 
-/* The score of one lead as of an instant, from its row and events; NULL if it is not there. */
+/*
+ * The score of one lead as of an instant, from its row as it was and its
+ * events; NULL if it is not there.
+ */
 static Datum
 score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 {
 	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
-	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
-	Datum		values[2] = {PG_GETARG_DATUM(1), TimestampTzGetDatum(at)};
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, JSONBOID};
+	Datum		values[3] = {PG_GETARG_DATUM(1), TimestampTzGetDatum(at)};
 	Score		score;
 	bool		isnull = true;
 
 	ls_model_analyse(model);
+	ls_past_apply(model, values[0], at, &values[2]);
 	SPI_connect();
-	user_query(ls_query_scores(model, LS_ONE_LEAD, true), 2, types, values);
+	user_query(ls_query_scores(model, LS_ONE_LEAD, true),
+			   model->past == LS_PAST_NONE ? 2 : 3, types, values);
 	if (SPI_processed > 0)
 		ls_score_from_datum(result_datum(0, 2, &isnull), &score);
 	SPI_finish();

@@ -114,10 +114,13 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	Datum		values[1] = {TimestampTzGetDatum(at)};
 	Portal		portal;
 	int			level;
+	Datum		old;
 
 	ls_model_check_complete(other);
 	ls_model_analyse(live);
 	ls_model_analyse(other);
+	ls_past_apply(live, (Datum) 0, at, &old);
+	other->past = live->past;
 	InitMaterializedSRF(fcinfo, 0);
 	per_batch = AllocSetContextCreate(CurrentMemoryContext, "leadscore compare", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();

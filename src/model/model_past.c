@@ -1,0 +1,331 @@
+/*
+ * model_past.c
+ *	  Old values of the lead columns that rules use, kept from the first
+ *	  publishing on, so that a score as of an instant knows nothing later (L5).
+ *
+ * Each model with rules about leads has a table leadscore.past_<model>: what a
+ * lead's columns held until an instant, a row for each time one of them changed.
+ * A trigger on the leads writes it; its arguments are the model, the lead key
+ * and the columns, so that it needs no catalog access and survives a dump.
+ */
+#include "leadscore.h"
+
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "model/model.h"
+
+PG_FUNCTION_INFO_V1(leadscore_keep_past);
+
+#define PAST_TABLE_PREFIX	"past_"
+#define OBJECT_PAIRS		20	/* columns given to one jsonb_build_object */
+
+static char *
+past_table(const char *model)
+{
+	return quote_qualified_identifier(LS_SCHEMA, psprintf(PAST_TABLE_PREFIX "%s", model));
+}
+
+static bool
+past_table_exists(const LsModel *model)
+{
+	return OidIsValid(get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model->name), ls_schema_oid()));
+}
+
+/* The columns that the enabled rules about leads read, as quoted trigger arguments. */
+static char *
+columns_read(const LsModel *model, Relation leads)
+{
+	Bitmapset  *attnos = NULL;
+	StringInfoData buf;
+	TupleDesc	desc = RelationGetDescr(leads);
+	bool		whole_row;
+
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!model->rules[i].enabled || model->rules[i].event)
+			continue;
+		pull_varattnos((Node *) model->rules[i].condition, 1, &attnos);
+		pull_varattnos((Node *) model->rules[i].points, 1, &attnos);
+	}
+	whole_row = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attnos);
+
+	initStringInfo(&buf);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (column->attisdropped ||
+			!(whole_row || bms_is_member(column->attnum - FirstLowInvalidHeapAttributeNumber, attnos)))
+			continue;
+		appendStringInfo(&buf, ", %s", quote_literal_cstr(NameStr(column->attname)));
+	}
+	return buf.data;
+}
+
+/* Make the table of old values, unless it is there. */
+static void
+create_past_table(const LsModel *model, Oid reader)
+{
+	char	   *table = past_table(model->name);
+
+	ls_catalog_execute(psprintf("CREATE TABLE %s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+								" lead %s NOT NULL, until timestamptz NOT NULL, old jsonb NOT NULL)",
+								table, ls_model_key_declaration(model)), 0, NULL, NULL, NULL);
+	ls_catalog_execute(psprintf("CREATE INDEX ON %s (lead, until, id)", table), 0, NULL, NULL, NULL);
+	ls_catalog_execute(psprintf("GRANT SELECT ON %s TO %s WITH GRANT OPTION", table,
+								quote_identifier(GetUserNameFromId(reader, false))), 0, NULL, NULL, NULL);
+	ls_catalog_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
+								quote_literal_cstr(psprintf("what the columns of leads that model \"%s\" uses held until an instant; written by leadscore only",
+															model->name))), 0, NULL, NULL, NULL);
+	ls_model_tie_table(get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model->name), ls_schema_oid()));
+}
+
+/*
+ * See to it that old values are kept of what this version, which must have been
+ * analysed, reads of the leads. Called when it is about to become live.
+ */
+void
+ls_past_keep(const LsModel *model)
+{
+	Relation	leads = table_open(model->leads, AccessShareLock);
+	Oid			owner = leads->rd_rel->relowner;
+	char	   *columns = columns_read(model, leads);
+	char	   *name = psprintf(PAST_TABLE_PREFIX "%s", model->name);
+	char	   *call = psprintf(LS_SCHEMA ".keep_past(%s, %s%s)", quote_literal_cstr(model->name),
+								quote_literal_cstr(model->lead_key), columns);
+	Oid			types[3] = {OIDOID, TEXTOID, TEXTOID};
+	Datum		values[3] = {ObjectIdGetDatum(model->leads), CStringGetTextDatum(name), CStringGetTextDatum(call)};
+	bool		exists;
+
+	table_close(leads, NoLock);
+	SPI_connect();
+	ls_catalog_execute("SELECT pg_get_triggerdef(oid) LIKE '%' || replace(replace(replace($3, '\\', '\\\\'), '%', '\\%'), '_', '\\_')"
+					   " FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
+					   3, types, values, NULL);
+	exists = SPI_processed > 0;
+	if (exists)
+	{
+		bool		isnull;
+
+		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+		{
+			SPI_finish();		/* as it should be: no lock on the leads is needed */
+			return;
+		}
+		ls_catalog_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), ls_relation_name(model->leads)),
+						   0, NULL, NULL, NULL);
+	}
+	if (columns[0] != '\0')
+	{
+		if (!past_table_exists(model))
+			create_past_table(model, owner);
+		ls_catalog_execute(psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s",
+									quote_identifier(name), ls_relation_name(model->leads), call),
+						   0, NULL, NULL, NULL);
+	}
+	SPI_finish();
+}
+
+/* Drop table and trigger with the model; connected to SPI. */
+void
+ls_past_drop(const LsModel *model)
+{
+	char	   *trigger = psprintf(PAST_TABLE_PREFIX "%s", model->name);
+
+	if (get_rel_name(model->leads) != NULL &&
+		OidIsValid(get_trigger_oid(model->leads, trigger, true)))
+		ls_catalog_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger),
+									ls_relation_name(model->leads)), 0, NULL, NULL, NULL);
+	if (past_table_exists(model))
+		ls_catalog_execute(psprintf("DROP TABLE %s", past_table(model->name)), 0, NULL, NULL, NULL);
+}
+
+/*
+ * Make the queries of this model see leads as they were at an instant. lead is
+ * the key as text, or NULL for all leads; *old becomes what the query's last
+ * parameter must be, NULL if it has none: the old values of the one lead, which
+ * whoever may read the lead may have counted in its score.
+ */
+void
+ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old)
+{
+	Oid			types[2] = {TIMESTAMPTZOID, TEXTOID};
+	Datum		values[2] = {TimestampTzGetDatum(at), lead};
+	MemoryContext context = CurrentMemoryContext;
+
+	*old = (Datum) 0;
+	model->past = LS_PAST_NONE;
+	if (!past_table_exists(model))
+		return;
+	SPI_connect();
+	if (DatumGetPointer(lead) == NULL)
+	{
+		ls_catalog_execute(psprintf("SELECT 1 FROM %s WHERE until > $1 LIMIT 1", past_table(model->name)),
+						   1, types, values, NULL);
+		if (SPI_processed > 0)
+			model->past = LS_PAST_JOIN;
+	}
+	else
+	{
+		ls_catalog_execute(psprintf("SELECT old FROM %s WHERE lead %s $2::%s AND until > $1 ORDER BY until, id LIMIT 1",
+									past_table(model->name), ls_key_equality(model->key_type),
+									ls_type_name(model->key_type)),
+						   2, types, values, NULL);
+		if (SPI_processed > 0)
+		{
+			MemoryContext spi = MemoryContextSwitchTo(context);
+			bool		isnull;
+
+			*old = datumCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull), false, -1);
+			MemoryContextSwitchTo(spi);
+			model->past = LS_PAST_PARAMETER;
+		}
+	}
+	SPI_finish();
+}
+
+/*
+ * The leads for a FROM clause, their columns in a row called l: as they are, or
+ * as they were (see ls_past_apply). at and old are parameters.
+ */
+char *
+ls_leads_from(const LsModel *model, const char *at, const char *old)
+{
+	/* keys are found in the table alone: tables that inherit from it have keys of their own */
+	char	   *table = psprintf("%s%s", get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
+								 ls_relation_name(model->leads));
+
+	switch (model->past)
+	{
+		case LS_PAST_NONE:
+			break;
+		case LS_PAST_PARAMETER:
+			return psprintf("%s c CROSS JOIN LATERAL jsonb_populate_record(c, %s) l", table, old);
+		case LS_PAST_JOIN:
+			return psprintf("%s c LEFT JOIN (SELECT DISTINCT ON (lead) lead, old FROM %s WHERE until > %s"
+							" ORDER BY lead, until, id) p ON p.lead %s c.%s"
+							" CROSS JOIN LATERAL jsonb_populate_record(c, p.old) l",
+							table, past_table(model->name), at, ls_key_equality(model->key_type),
+							quote_identifier(model->lead_key));
+	}
+	return psprintf("%s l", table);
+}
+
+/* When old values began to be kept: the first publishing. False: not yet. */
+bool
+ls_past_since(const LsModel *model, TimestampTz *since)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(model->name)};
+	bool		isnull = true;
+
+	SPI_connect();
+	ls_catalog_execute("SELECT min(published_at) FROM leadscore.model_version WHERE model = $1 AND version > 0",
+					   1, types, values, NULL);
+	if (SPI_processed > 0)
+		*since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return !isnull;
+}
+
+/* Write down what the columns held until now. */
+static void
+write_past(Relation rel, HeapTuple tuple, AttrNumber key, const char *model, int ncolumns, char **columns)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Oid		   *types = palloc((ncolumns + 1) * sizeof(Oid));
+	Datum	   *values = palloc((ncolumns + 1) * sizeof(Datum));
+	char	   *nulls = palloc((ncolumns + 2) * sizeof(char));
+	StringInfoData sql;
+	int			n = 0;
+	bool		isnull;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s (lead, until, old) SELECT $1, now(), '{}'::jsonb", past_table(model));
+	types[n] = TupleDescAttr(desc, key - 1)->atttypid;
+	values[n] = heap_getattr(tuple, key, desc, &isnull);
+	nulls[n++] = isnull ? 'n' : ' ';
+	for (int i = 0; i < ncolumns; i++)
+	{
+		AttrNumber	attno = SPI_fnumber(desc, columns[i]);
+
+		if (attno <= 0)
+			continue;
+		types[n] = TupleDescAttr(desc, attno - 1)->atttypid;
+		values[n] = heap_getattr(tuple, attno, desc, &isnull);
+		nulls[n++] = isnull ? 'n' : ' ';
+		appendStringInfo(&sql, "%s%s, $%d", (n - 2) % OBJECT_PAIRS == 0 ?
+						 (n > 2 ? ") || jsonb_build_object(" : " || jsonb_build_object(") : ", ",
+						 quote_literal_cstr(columns[i]), n);
+	}
+	appendStringInfoChar(&sql, ')');
+	nulls[n] = '\0';
+	SPI_connect();
+	ls_catalog_execute(sql.data, n, types, values, nulls);
+	SPI_finish();
+}
+
+/*
+ * keep_past('model', 'key', 'column' ...): AFTER UPDATE FOR EACH ROW. A column
+ * that was renamed since is skipped: the rules that use it are broken anyway
+ * until the model is published again, which makes the trigger anew.
+ */
+Datum
+leadscore_keep_past(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	char	  **args;
+	int			nargs;
+	AttrNumber	key;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("leadscore.keep_past must be called as a trigger")));
+	args = data->tg_trigger->tgargs;
+	nargs = data->tg_trigger->tgnargs;
+	if (!TRIGGER_FIRED_AFTER(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!TRIGGER_FIRED_BY_UPDATE(data->tg_event) || nargs < 3)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("leadscore.keep_past must be fired AFTER UPDATE FOR EACH ROW, with model, key and columns as arguments")));
+
+	desc = RelationGetDescr(data->tg_relation);
+	key = SPI_fnumber(desc, args[1]);
+	if (key <= 0)
+		PG_RETURN_POINTER(NULL);
+	for (int i = 2; i < nargs; i++)
+	{
+		AttrNumber	attno = SPI_fnumber(desc, args[i]);
+		Form_pg_attribute column;
+		Datum		old_value;
+		Datum		new_value;
+		bool		old_null;
+		bool		new_null;
+
+		if (attno <= 0)
+			continue;
+		column = TupleDescAttr(desc, attno - 1);
+		old_value = heap_getattr(data->tg_trigtuple, attno, desc, &old_null);
+		new_value = heap_getattr(data->tg_newtuple, attno, desc, &new_null);
+		if (old_null != new_null ||
+			(!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen)))
+		{
+			write_past(data->tg_relation, data->tg_trigtuple, key, args[0], nargs - 2, args + 2);
+			break;
+		}
+	}
+	PG_RETURN_POINTER(NULL);
+}

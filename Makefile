@@ -46,12 +46,15 @@ OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_trigger.o \
 				src/pipeline/pipeline_enforce.o \
 				src/pipeline/pipeline_ask.o
-OBJS_analytics =	src/analytics/query.o \
+OBJS_analytics =	src/analytics/columns.o \
+				src/analytics/query.o \
 				src/analytics/receive.o \
 				src/analytics/journey.o \
 				src/analytics/stats.o \
 				src/analytics/report.o \
 				src/analytics/funnel.o \
+				src/analytics/tables.o \
+				src/analytics/attribution.o \
 				src/analytics/velocity.o \
 				src/analytics/timeline.o \
 				src/analytics/window_funnel.o
@@ -66,7 +69,8 @@ SQL_PARTS =		src/leadscore.sql \
 				src/model/past.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
-				src/analytics/analytics.sql
+				src/analytics/analytics.sql \
+				src/analytics/reports.sql
 
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
@@ -74,7 +78,7 @@ REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past
 REGRESS_live =
 REGRESS_pipeline =	pipeline_lifecycle
-REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity
+REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity analytics_reports
 
 ISOLATION =
 

@@ -55,15 +55,15 @@ SELECT setseed(0.5);
 CREATE TABLE vel.r AS SELECT i AS lead, s AS stage, timestamptz '2026-01-01' + (random() * 30 + o * 10) * interval '1 day' AS at
 FROM generate_series(1, 300) i, (VALUES ('lead', 0), ('mql', 4), ('client', 8)) v(s, o) WHERE o = 0 OR random() + 0 * i < 0.6;
 CREATE VIEW vel.spans AS
-SELECT lead, extract(epoch FROM coalesce(out_at, '2026-04-01') - at)::float8 / 86400 AS days, out_at IS NOT NULL AS ended
-FROM (SELECT *, lead(at) OVER (PARTITION BY lead ORDER BY at, stage) AS out_at FROM vel.r WHERE at <= '2026-04-01') x WHERE stage = 'mql';
+SELECT lead, extract(epoch FROM coalesce(out_at, '2026-05-15') - at)::float8 / 86400 AS days, out_at IS NOT NULL AS ended
+FROM (SELECT *, lead(at) OVER (PARTITION BY lead ORDER BY at, stage) AS out_at FROM vel.r WHERE at <= '2026-05-15') x WHERE stage = 'mql';
 WITH d AS (SELECT days, count(*) FILTER (WHERE ended) AS ended FROM vel.spans GROUP BY days),
 n AS (SELECT days, ended, (SELECT count(*) FROM vel.spans s WHERE s.days >= d.days) AS at_risk FROM d WHERE ended > 0),
 o AS (SELECT row_number() OVER (ORDER BY days) AS no, days, at_risk, ended, exp(sum(ln(1 - ended::float8 / at_risk)) OVER (ORDER BY days)) AS survival,
 	sum(ended::float8 / (at_risk * (at_risk - ended))) OVER (ORDER BY days) AS g FROM n WHERE at_risk > ended)
 SELECT count(*) > 60 AS enough, count(*) FILTER (WHERE abs(s.days - o.days) > 1e-9 OR o.at_risk <> s.at_risk OR abs(o.survival - s.survival) > 1e-12 OR abs(o.survival * sqrt(o.g) - s.std_error) > 1e-12) AS wrong,
 	count(*) FILTER (WHERE s.days IS NULL OR o.days IS NULL) AS unmatched
-FROM o FULL JOIN (SELECT *, row_number() OVER (ORDER BY days) AS no FROM survival(history => 'vel.r', stages => '{lead,mql,client}', as_of => '2026-04-01', span => 'in mql') WHERE survival > 0) s USING (no);
+FROM o FULL JOIN (SELECT *, row_number() OVER (ORDER BY days) AS no FROM survival(history => 'vel.r', stages => '{lead,mql,client}', as_of => '2026-05-15', span => 'in mql') WHERE survival > 0) s USING (no);
 
 -- path: in order of time, at one instant by name; the stage type by the lifecycle
 SELECT lead, path(stage, at) FROM vel.h GROUP BY lead ORDER BY lead;
@@ -79,13 +79,13 @@ SELECT leadscore.path_final('\x00');
 CREATE AGGREGATE vel.fake(text, timestamptz) (SFUNC = leadscore.timeline_add, STYPE = bytea, FINALFUNC = leadscore.path_final, INITCOND = '\x0100544c');
 SELECT vel.fake('a', now());
 -- days add up to the time watched; parallel is the same
-SELECT count(*) AS wrong FROM (SELECT lead, time_in_state(stage, at, '2026-04-01') AS t, min(at) AS entered FROM vel.r WHERE at <= '2026-04-01' GROUP BY lead) x,
-LATERAL (SELECT sum(value::numeric) AS days FROM jsonb_each_text(t)) d WHERE abs(days - extract(epoch FROM timestamptz '2026-04-01' - entered) / 86400) > 1e-5;
-CREATE TABLE vel.serial AS SELECT lead, path(stage, at) AS p, time_in_state(stage, at, '2026-04-01') AS t FROM vel.r GROUP BY lead;
+SELECT count(*) AS wrong FROM (SELECT lead, time_in_state(stage, at, '2026-05-15') AS t, min(at) AS entered FROM vel.r WHERE at <= '2026-05-15' GROUP BY lead) x,
+LATERAL (SELECT sum(value::numeric) AS days FROM jsonb_each_text(t)) d WHERE abs(days - extract(epoch FROM timestamptz '2026-05-15' - entered) / 86400) > 1e-5;
+CREATE TABLE vel.serial AS SELECT lead, path(stage, at) AS p, time_in_state(stage, at, '2026-05-15') AS t FROM vel.r GROUP BY lead;
 ALTER TABLE vel.r SET (parallel_workers = 2);
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET enable_hashagg = off;
 EXPLAIN (COSTS OFF) SELECT lead, path(stage, at) FROM vel.r GROUP BY lead;
-SELECT count(*) AS differ FROM vel.serial s JOIN (SELECT lead, path(stage, at) AS p, time_in_state(stage, at, '2026-04-01') AS t FROM vel.r GROUP BY lead) x USING (lead) WHERE s.p <> x.p OR s.t <> x.t;
+SELECT count(*) AS differ FROM vel.serial s JOIN (SELECT lead, path(stage, at) AS p, time_in_state(stage, at, '2026-05-15') AS t FROM vel.r GROUP BY lead) x USING (lead) WHERE s.p <> x.p OR s.t <> x.t;
 
 SET client_min_messages = warning;
 DROP SCHEMA vel CASCADE;

@@ -14,6 +14,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 
 /* Stages of the funnel proper, so that a set of them fits a 64-bit mask. */
 #define LS_MAX_FUNNEL_STAGES	64
@@ -125,6 +126,16 @@ typedef struct LsJourneys
 extern LsQuery *ls_query_from_args(FunctionCallInfo fcinfo, const char *value);
 extern void ls_check_expressions(const char *what, const char *text, Oid relid,
 								 bool many, int *count);
+
+extern int *ls_stage_numbers(const LsQuery *query, const char *stage, int *count);
+
+/* columns.c */
+extern void ls_read_mapping(Jsonb *mapping, const char *what, const char *const *keys,
+							int nkeys, char **columns);
+extern char *ls_first_column(Oid relid, const char *const *names);
+extern const char *ls_quoted_column(Oid relid, const char *name, const char *key);
+extern char *ls_qualified_name(Oid relid);
+extern void ls_check_relation(Oid relid);
 
 /* journey.c */
 extern LsJourneys *ls_read_journeys(LsQuery *query);

@@ -153,62 +153,6 @@ static const char *const column_defaults[N_COLUMNS][6] = {
 	{NULL}
 };
 
-/* Read the mapping {"lead": "lead_id", ...} */
-static void
-read_mapping(Jsonb *mapping, char **columns)
-{
-	JsonbIterator *it;
-	JsonbValue	v;
-	JsonbIteratorToken token;
-	int			key = -1;
-
-	if (!JB_ROOT_IS_OBJECT(mapping))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"columns\" is not a JSON object"),
-				 errhint("For example: {\"lead\": \"lead_id\", \"stage\": \"status\", \"at\": \"changed_at\"}.")));
-	it = JsonbIteratorInit(&mapping->root);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-		{
-			for (key = 0; key < N_COLUMNS; key++)
-				if (strlen(column_keys[key]) == (size_t) v.val.string.len &&
-					memcmp(column_keys[key], v.val.string.val, v.val.string.len) == 0)
-					break;
-			if (key == N_COLUMNS)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("\"%s\" is not a column that \"columns\" can name",
-								pnstrdup(v.val.string.val, v.val.string.len)),
-						 errhint("It can name: lead, stage, at, from, seq, tie (of the history), key (of the lead table).")));
-		}
-		else if (token == WJB_VALUE && key >= 0)
-		{
-			if (v.type == jbvNull)
-				columns[key] = NULL;
-			else if (v.type == jbvString)
-				columns[key] = pnstrdup(v.val.string.val, v.val.string.len);
-			else
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("the name of the column for \"%s\" is not a string", column_keys[key])));
-		}
-	}
-}
-
-/* The column's name, quoted; an error if the relation has none of this name. */
-static const char *
-quoted_column(Oid relid, const char *name, const char *key)
-{
-	if (get_attnum(relid, name) == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist", name, get_rel_name(relid)),
-				 errhint("Name the columns, for example columns => '{\"%s\": \"...\"}'.", key)));
-	return quote_identifier(name);
-}
-
 static void
 default_columns(LsQuery *q, char **columns)
 {
@@ -216,11 +160,8 @@ default_columns(LsQuery *q, char **columns)
 
 	for (key = 0; key < N_COLUMNS; key++)
 	{
-		int			i;
-
-		for (i = 0; columns[key] == NULL && column_defaults[key][i]; i++)
-			if (get_attnum(q->history, column_defaults[key][i]) != InvalidAttrNumber)
-				columns[key] = pstrdup(column_defaults[key][i]);
+		if (columns[key] == NULL)
+			columns[key] = ls_first_column(q->history, column_defaults[key]);
 		if (columns[key] == NULL && key <= COL_AT)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -230,13 +171,6 @@ default_columns(LsQuery *q, char **columns)
 	}
 	if (q->own_history && columns[COL_TIE] == NULL && columns[COL_SEQ] == NULL)
 		columns[COL_TIE] = "id";
-}
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
 }
 
 /* ---------- stages ---------- */
@@ -526,14 +460,10 @@ ls_query_from_args(FunctionCallInfo fcinfo, const char *value)
 
 	q->leads = PG_ARGISNULL(LS_ARG_LEADS) ? InvalidOid : PG_GETARG_OID(LS_ARG_LEADS);
 	q->history = PG_ARGISNULL(LS_ARG_HISTORY) ? InvalidOid : PG_GETARG_OID(LS_ARG_HISTORY);
-	if (OidIsValid(q->leads) && get_rel_name(q->leads) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", q->leads)));
-	if (OidIsValid(q->history) && get_rel_name(q->history) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", q->history)));
+	if (OidIsValid(q->leads))
+		ls_check_relation(q->leads);
+	if (OidIsValid(q->history))
+		ls_check_relation(q->history);
 	q->since = PG_ARGISNULL(LS_ARG_SINCE) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(LS_ARG_SINCE);
 	q->until = PG_ARGISNULL(LS_ARG_UNTIL) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(LS_ARG_UNTIL);
 	q->as_of = PG_ARGISNULL(LS_ARG_AS_OF) ? GetCurrentTransactionStartTimestamp() :
@@ -562,28 +492,28 @@ ls_query_from_args(FunctionCallInfo fcinfo, const char *value)
 		q->own_history = q->history == get_relname_relid("stage_history", ls_schema_oid());
 
 	if (!PG_ARGISNULL(LS_ARG_COLUMNS))
-		read_mapping(PG_GETARG_JSONB_P(LS_ARG_COLUMNS), columns);
+		ls_read_mapping(PG_GETARG_JSONB_P(LS_ARG_COLUMNS), "columns", column_keys, N_COLUMNS, columns);
 	default_columns(q, columns);
 
 	/* the history */
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT h.%s, h.%s",
-					 quoted_column(q->history, columns[COL_LEAD], "lead"),
-					 quoted_column(q->history, columns[COL_STAGE], "stage"));
+					 ls_quoted_column(q->history, columns[COL_LEAD], "lead"),
+					 ls_quoted_column(q->history, columns[COL_STAGE], "stage"));
 	appendStringInfo(&sql, ", h.%s::pg_catalog.timestamptz",
-					 quoted_column(q->history, columns[COL_AT], "at"));
+					 ls_quoted_column(q->history, columns[COL_AT], "at"));
 	q->from_col = q->order_col = q->adopted_col = -1;
 	if (columns[COL_FROM])
 	{
-		appendStringInfo(&sql, ", h.%s", quoted_column(q->history, columns[COL_FROM], "from"));
+		appendStringInfo(&sql, ", h.%s", ls_quoted_column(q->history, columns[COL_FROM], "from"));
 		q->from_col = ncols++;
 	}
 	if (columns[COL_SEQ] || columns[COL_TIE])
 	{
 		q->by_sequence = columns[COL_SEQ] != NULL;
 		appendStringInfo(&sql, ", h.%s::pg_catalog.int8",
-						 q->by_sequence ? quoted_column(q->history, columns[COL_SEQ], "seq") :
-						 quoted_column(q->history, columns[COL_TIE], "tie"));
+						 q->by_sequence ? ls_quoted_column(q->history, columns[COL_SEQ], "seq") :
+						 ls_quoted_column(q->history, columns[COL_TIE], "tie"));
 		q->order_col = ncols++;
 	}
 	if (q->own_history)
@@ -591,7 +521,7 @@ ls_query_from_args(FunctionCallInfo fcinfo, const char *value)
 		appendStringInfoString(&sql, ", h.kind OPERATOR(pg_catalog.=) 'adopted'");
 		q->adopted_col = ncols++;
 	}
-	appendStringInfo(&sql, " FROM %s h", qualified_name(q->history));
+	appendStringInfo(&sql, " FROM %s h", ls_qualified_name(q->history));
 	if (q->own_history && OidIsValid(q->leads))
 		appendStringInfo(&sql, " WHERE h.relation OPERATOR(pg_catalog.=) %u::pg_catalog.oid::pg_catalog.regclass",
 						 q->leads);
@@ -630,15 +560,36 @@ ls_query_from_args(FunctionCallInfo fcinfo, const char *value)
 					 errdetail("The table has no primary key of one column."),
 					 errhint("Name it, for example columns => '{\"key\": \"...\"}'.")));
 		initStringInfo(&sql);
-		appendStringInfo(&sql, "SELECT %s", quoted_column(q->leads, columns[COL_KEY], "key"));
+		appendStringInfo(&sql, "SELECT %s", ls_quoted_column(q->leads, columns[COL_KEY], "key"));
 
 		/* each on a line of its own: what is given may end in a comment */
 		if (by)
 			appendStringInfo(&sql, ", %s\n", by);
 		if (value)
 			appendStringInfo(&sql, ", (%s\n)::pg_catalog.float8", value);
-		appendStringInfo(&sql, " FROM %s", qualified_name(q->leads));
+		appendStringInfo(&sql, " FROM %s", ls_qualified_name(q->leads));
 		q->leads_sql = sql.data;
 	}
 	return q;
+}
+
+/*
+ * Which stages a report asks about: the one named, or the won stages where none
+ * is. Numbers as in query->stages.
+ */
+int *
+ls_stage_numbers(const LsQuery *query, const char *stage, int *count)
+{
+	int		   *numbers = palloc(query->nfunnel * sizeof(int));
+	int			i;
+
+	*count = 0;
+	for (i = 0; i < query->nfunnel; i++)
+		if (stage ? strcmp(query->stages[i].name, stage) == 0 : query->stages[i].kind == LS_STAGE_WON)
+			numbers[(*count)++] = i;
+	if (stage && *count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("stage \"%s\" is not in the funnel", stage)));
+	return numbers;
 }

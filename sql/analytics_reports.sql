@@ -117,7 +117,7 @@ WHERE o < 2 OR (o = 2 AND i % 3 = 0) OR (o = 3 AND i % 3 = 1);
 CREATE TABLE rep.rt AS SELECT (1 + random() * 399)::int AS lead_id, timestamptz '2025-12-20' + random() * interval '45 days' AS at, 'c' || (random() * 9)::int AS channel FROM generate_series(1, 3000);
 SELECT model, count(*) AS clients, count(*) FILTER (WHERE total <> 1) AS not_one, sum(total) AS credits FROM
 	(SELECT model, lead, sum(credit) AS total FROM attribution_credits(history => 'rep.rh', touches => 'rep.rt', half_life => '3 days') GROUP BY 1, 2) x GROUP BY 1 ORDER BY 1;
--- the removal effect against plain SQL: the chance of a client, channel by channel, by walking the chain 200 steps
+-- the removal effect against plain SQL: the chance of a client, channel by channel, by walking the chain 80 steps
 CREATE TABLE rep.steps AS
 WITH j AS (SELECT lead, stage_since, outcome FROM journeys(history => 'rep.rh') WHERE outcome IN ('won', 'lost')),
 p AS (SELECT lead, outcome, array_agg(channel ORDER BY t.at, channel) AS c FROM j JOIN rep.rt t ON t.lead_id::text = j.lead AND t.at <= stage_since GROUP BY 1, 2)
@@ -127,7 +127,7 @@ CREATE FUNCTION rep.chance(removed text) RETURNS float8 LANGUAGE sql AS $$
 		SELECT 0, 'start', 1::float8
 		UNION ALL
 		SELECT n + 1, t, m FROM (SELECT w.n, s.t, sum(w.mass * s.p) OVER (PARTITION BY s.t) AS m, row_number() OVER (PARTITION BY s.t) AS r
-			FROM w JOIN rep.steps s ON s.f = w.state WHERE s.t <> removed AND w.n < 200) x WHERE r = 1)
+			FROM w JOIN rep.steps s ON s.f = w.state WHERE s.t <> removed AND w.n < 80) x WHERE r = 1)
 	SELECT sum(mass) FROM w WHERE state = 'won' $$;
 SELECT count(*) AS channels, max(abs(effect - (1 - rep.chance(channel) / rep.chance('-')))) < 1e-9 AS agrees
 FROM (SELECT DISTINCT channel, removal_effect AS effect FROM attribution_credits(history => 'rep.rh', touches => 'rep.rt', models => '{markov}') WHERE removal_effect IS NOT NULL) x;

@@ -37,7 +37,16 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_function.o \
 				src/model/model_version.o \
 				src/model/model_past.o
-OBJS_live =
+OBJS_live =		src/live/live_attach.o \
+				src/live/live_band.o \
+				src/live/live_cool.o \
+				src/live/live_eval.o \
+				src/live/live_fold.o \
+				src/live/live_model.o \
+				src/live/live_rebuild.o \
+				src/live/live_record.o \
+				src/live/live_store.o \
+				src/live/live_trigger.o
 OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_cache.o \
 				src/pipeline/pipeline_guard.o \
@@ -67,6 +76,7 @@ SQL_PARTS =		src/leadscore.sql \
 				src/model/eval.sql \
 				src/model/versions.sql \
 				src/model/past.sql \
+				src/live/live.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
 				src/analytics/analytics.sql \
@@ -76,7 +86,7 @@ REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past
-REGRESS_live =
+REGRESS_live =	live_dml
 REGRESS_pipeline =	pipeline_lifecycle
 REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity analytics_reports
 

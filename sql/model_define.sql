@@ -274,7 +274,7 @@ SELECT live_version FROM leadscore.model WHERE model = 'b2b';
 -- privileges: the owner of the leads defines and publishes, others may read
 CREATE ROLE md_owner; CREATE ROLE md_reader; CREATE ROLE md_stranger;
 GRANT USAGE ON SCHEMA md TO md_owner, md_reader, md_stranger;
-GRANT SELECT ON md.event TO md_owner;
+GRANT SELECT, TRIGGER ON md.event TO md_owner;
 ALTER TABLE md.lead OWNER TO md_owner;
 SET ROLE md_stranger;
 SELECT publish('b2b');

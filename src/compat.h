@@ -55,4 +55,39 @@
 #define RelationGetPrimaryKeyIndex_compat(rel) RelationGetPrimaryKeyIndex(rel, true)
 #endif
 
+/* index_beginscan counts what it does from 18 on, if asked to */
+#if PG_VERSION_NUM < 180000
+#define ls_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#else
+#define ls_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#endif
+
+/* which indexes an update must enter the new version into */
+#if PG_VERSION_NUM < 160000
+#define LsUpdateIndexes bool
+#define ls_insert_index_tuples(target, slot, estate, which) \
+	((which) ? ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL) : NIL)
+#else
+#define LsUpdateIndexes TU_UpdateIndexes
+#define ls_insert_index_tuples(target, slot, estate, which) \
+	((which) != TU_None ? \
+	 ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, (which) == TU_Summarizing) : NIL)
+#endif
+
+/* the map from one row type to another; 16 may be told to let columns be missing */
+#if PG_VERSION_NUM < 160000
+#define ls_attribute_map(in, out) build_attrmap_by_name_if_req(in, out)
+#else
+#define ls_attribute_map(in, out) build_attrmap_by_name_if_req(in, out, false)
+#endif
+
+/* the number of this backend's transaction, whether it has an xid or not */
+#if PG_VERSION_NUM < 170000
+#define ls_local_transaction_id() (MyProc->lxid)
+#else
+#define ls_local_transaction_id() (MyProc->vxid.lxid)
+#endif
+
 #endif							/* LS_COMPAT_H */

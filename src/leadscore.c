@@ -19,6 +19,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
+#include "live/live.h"
 #include "model/eval.h"
 #include "pipeline/pipeline.h"
 
@@ -30,6 +31,7 @@ void
 _PG_init(void)
 {
 	ls_compiled_init();
+	ls_live_init();
 	ls_pipeline_init();
 }
 

@@ -150,6 +150,18 @@ extern char *ls_key_equality(Oid type);
 extern char *ls_relation_name(Oid relid);
 
 /* model_publish.c */
+
+/* Told before and after the scores of all leads are stored (the live part). */
+typedef enum LsScoresEvent
+{
+	LS_SCORES_BEGIN,
+	LS_SCORES_END
+} LsScoresEvent;
+
+typedef void (*LsScoresHook) (const LsModel *model, LsScoresEvent event);
+
+extern LsScoresHook ls_scores_hook;
+
 extern uint64 ls_model_store_scores(LsModel *model);
 extern void ls_model_check_complete(const LsModel *model);
 extern int	ls_model_freeze(const char *name, int from, text *note);

@@ -260,7 +260,11 @@ create_score_table(const LsModel *model, Oid reader)
 {
 	char	   *table = psprintf(LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(model->name)));
 
-	ls_catalog_execute(psprintf("CREATE TABLE %s (lead %s PRIMARY KEY, score " LS_SCHEMA ".score NOT NULL, version int NOT NULL)",
+	/* band, due and later are kept by the live part (live_store.c) */
+	ls_catalog_execute(psprintf("CREATE TABLE %s (lead %s PRIMARY KEY, score " LS_SCHEMA ".score NOT NULL, version int NOT NULL,"
+								" band text, due timestamptz, later timestamptz)"
+								" WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05,"
+								" autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)",
 								table, ls_model_key_declaration(model)), 0, NULL, NULL, NULL);
 
 	ls_catalog_execute(psprintf("CREATE INDEX ON %s USING gist (score)", table), 0, NULL, NULL, NULL);

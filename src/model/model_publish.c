@@ -38,6 +38,8 @@ PG_FUNCTION_INFO_V1(leadscore_publish);
 PG_FUNCTION_INFO_V1(leadscore_rescore);
 PG_FUNCTION_INFO_V1(leadscore_model_score);
 
+LsScoresHook ls_scores_hook = NULL;
+
 /* A receiver that appends what a query returns to a table no one else sees yet. */
 typedef struct StoreReceiver
 {
@@ -197,12 +199,16 @@ uint64
 ls_model_store_scores(LsModel *model)
 {
 	Oid			relid = ls_model_score_relid(model, false);
-	Relation	stored = table_open(relid, ExclusiveLock);
-	char		persistence = stored->rd_rel->relpersistence;
+	Relation	stored;
+	char		persistence;
 	Oid			heap;
 	Relation	target;
 	uint64		rows;
 
+	if (ls_scores_hook)
+		ls_scores_hook(model, LS_SCORES_BEGIN);
+	stored = table_open(relid, ExclusiveLock);
+	persistence = stored->rd_rel->relpersistence;
 	CheckTableNotInUse(stored, "publish");
 	ls_model_analyse(model);
 	ls_past_keep(model);
@@ -225,6 +231,8 @@ ls_model_store_scores(LsModel *model)
 	finish_heap_swap(relid, heap, false, false, true, true,
 					 RecentXmin, ReadNextMultiXactId(), persistence);
 	ls_model_tie_table(relid);
+	if (ls_scores_hook)
+		ls_scores_hook(model, LS_SCORES_END);
 	return rows;
 }
 

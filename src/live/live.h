@@ -1,0 +1,231 @@
+/*
+ * live.h
+ *	  Scores that follow the data: what the files of this part share.
+ *
+ * A change to a table of leads or events goes through four steps, a file each:
+ *
+ *	live_trigger.c	evaluates the rules over the changed rows,
+ *	live_fold.c		adds up what they give and take, per lead,
+ *	live_store.c	applies that to the stored scores, lead by lead in key order,
+ *	live_band.c		writes down who went over or under a band's threshold.
+ *
+ * live_model.c keeps the models of a table compiled, live_rebuild.c computes
+ * one lead from its rows and events where adding and subtracting is not exact.
+ */
+#ifndef LS_LIVE_H
+#define LS_LIVE_H
+
+#include "leadscore.h"
+
+#include "access/attnum.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "nodes/bitmapset.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "model/eval.h"
+#include "model/model.h"
+#include "score/score_core.h"
+
+/* The rules of one model over one table. */
+typedef struct LiveRules
+{
+	LsProgram  *program;		/* NULL: there are none */
+	int			n;
+	const LsRule **rules;		/* as numbered in the program */
+	bool	   *reported;		/* a failure was reported in this session */
+} LiveRules;
+
+/* A published model as the triggers need it; read only once it is made. */
+typedef struct LiveModel
+{
+	LsModel    *model;
+	Oid			score_relid;
+	Oid			shape_type;		/* type leadscore.score */
+	Score		shape;
+	LiveRules	lead_rules;
+	LiveRules	event_rules;	/* those that only add up ... */
+	LiveRules	special_rules;	/* ... and those with a limit or a period of validity */
+	bool		lead_whole_row;	/* a rule reads the whole row of the lead */
+	int			nlead_columns;	/* else: the columns that lead rules read */
+	AttrNumber *lead_columns;
+
+	/* the key: how it is compared, and read from an event */
+	int16		key_len;
+	bool		key_byval;
+	bool		key_is_int;			/* int2, int4, int8: compared as such */
+	FmgrInfo	key_cmp;
+	FmgrInfo	key_hash;			/* fn_oid invalid: not hashable */
+	Oid			key_output;
+	Oid			key_eq;				/* operator */
+	RegProcedure key_eq_proc;
+	Expr	   *event_key;			/* key of an event's lead; NULL: the column as it is */
+
+	/* plans of live_rebuild.c and live_store.c, made when first used */
+	SPIPlanPtr	lead_plan;
+	SPIPlanPtr	events_plan;
+	SPIPlanPtr	window_plan;
+	SPIPlanPtr	any_event_plan;
+	SPIPlanPtr	insert_plan;
+} LiveModel;
+
+/* What a backend knows about one table: the live models over it. */
+typedef struct LiveTable
+{
+	Oid			relid;			/* hash key, must be first */
+	struct LiveTableData *data;
+} LiveTable;
+
+typedef struct LiveTableData
+{
+	MemoryContext context;
+	bool		valid;
+	int			pins;
+	Oid			owner;
+	int			nmodels;
+	LiveModel **models;
+	int			ndeps;
+	Oid		   *deps;			/* relations whose change makes this stale */
+	struct LiveTableData *next_zombie;
+} LiveTableData;
+
+/* live_model.c */
+extern void ls_live_model_init(void);
+extern LiveTableData *ls_live_table_pin(Oid relid);
+extern void ls_live_table_unpin(LiveTableData *table);
+extern LiveTableData *ls_live_model_pin(const char *name, LiveModel **model);
+extern void ls_live_forget(Oid relid);
+extern Oid	ls_live_owner_of(Oid relid);
+extern bool ls_live_is_severe(const ErrorData *error);
+
+/*
+ * An identity to read a user's tables and evaluate a user's conditions with:
+ * the owner of the table, able to do no more than an expression of a CHECK
+ * constraint could.
+ */
+typedef struct LiveIdentity
+{
+	LsUser		caller;
+	int			guc_level;
+} LiveIdentity;
+
+extern void ls_live_become_table_owner(LiveIdentity *saved, Oid owner, bool portable);
+extern void ls_live_become_self(const LiveIdentity *saved);
+
+/* ----------------------------------------------------------------
+ *		What a statement changes, per lead
+ * ----------------------------------------------------------------
+ */
+
+/* A change that falls under a rule's limit. */
+typedef struct LiveTouch
+{
+	int			rule;			/* of special_rules */
+	TimestampTz at;
+	double		points;
+	bool		added;			/* else removed */
+	struct LiveTouch *next;
+} LiveTouch;
+
+typedef struct LiveDelta
+{
+	Datum		key;
+	uint32		hash;
+	bool		rebuild;		/* compute the lead anew */
+	bool		appeared;		/* its row was inserted */
+	bool		vanished;		/* its row was deleted */
+	bool		changed;		/* some component below is not empty */
+	bool		settle;			/* only see to its band and what is due */
+	TimestampTz later;			/* the earliest instant yet to come; else DT_NOEND */
+	LiveTouch  *touches;
+	struct LiveDelta *next;		/* in the hash bucket */
+	/* per component: what is added, and what is taken away */
+	ScoreComponent c[FLEXIBLE_ARRAY_MEMBER];	/* plus of 0..n-1, then minus of 0..n-1 */
+} LiveDelta;
+
+typedef struct LiveFold
+{
+	MemoryContext context;
+	LiveModel  *model;
+	TimestampTz now;
+	const char *cause;
+	bool		silent;			/* write no crossings */
+	int64		ncrossings;		/* written */
+	int64		nstored;		/* scores written */
+	int			n;				/* leads */
+	uint32		mask;
+	LiveDelta **buckets;
+} LiveFold;
+
+extern LiveFold *ls_live_fold_begin(LiveModel *model, TimestampTz now, const char *cause);
+extern LiveDelta *ls_live_fold_lead(LiveFold *fold, Datum key);
+extern void ls_live_fold_add(LiveFold *fold, LiveDelta *delta, int component,
+							 double points, TimestampTz at, bool added);
+extern LiveDelta **ls_live_fold_sorted(LiveFold *fold);
+extern void ls_live_fold_end(LiveFold *fold);
+extern int	ls_live_compare_keys(const LiveModel *model, Datum a, Datum b);
+
+/* live_store.c */
+extern void ls_live_apply(LiveFold *fold, int depth);
+
+/* live_rebuild.c */
+typedef struct LiveComputed
+{
+	bool		exists;			/* there is a row of the lead */
+	Score		score;
+	TimestampTz later;			/* the earliest event yet to come, not counted */
+} LiveComputed;
+
+extern void ls_live_compute(LiveModel *model, Datum key, TimestampTz now, LiveComputed *result);
+extern bool ls_live_window_change(LiveFold *fold, LiveDelta *delta);
+extern bool ls_live_has_events(LiveModel *model, Datum key);
+
+/* Evaluates rules over rows, and reports those that fail. */
+typedef struct LiveEval
+{
+	LiveModel  *model;
+	const LiveRules *rules;
+	LsEval	   *eval;			/* NULL: no rules */
+	uint64	   *matched;
+	uint64	   *failed;
+	int64	   *failures;		/* per rule */
+	char	  **messages;
+	bool		any_failure;
+	double		points[SCORE_MAX_COMPONENTS];
+} LiveEval;
+
+extern void ls_live_eval_begin(LiveEval *eval, LiveModel *model, const LiveRules *rules);
+extern void ls_live_eval_row(LiveEval *eval, TupleTableSlot *slot);
+extern void ls_live_eval_end(LiveEval *eval);
+
+/* live_band.c */
+extern TimestampTz ls_live_next_change(const LiveModel *model, const Score *score, TimestampTz now);
+extern void ls_live_crossing(LiveModel *model, Datum key, const char *from, const char *to,
+							 TimestampTz at, double score, const char *cause);
+extern void ls_live_register_due(LiveModel *model, Datum key, TimestampTz due);
+extern void ls_live_move_stage(LiveModel *model, int64 id, const char *key, const char *stage);
+extern const char *ls_live_band_at(const LiveModel *model, const Score *score,
+								   TimestampTz at, double *total);
+
+/* live_eval.c */
+extern bool ls_live_counts(const LiveModel *model, const LsRule *rule, TimestampTz at);
+/* live_cool.c */
+extern void ls_live_recompute_all(LiveModel *model, const char *cause, int depth);
+extern void ls_live_settle_all(LiveModel *model);
+
+/* live_attach.c */
+extern void ls_live_init(void);
+
+extern char *ls_live_key_text(const LiveModel *model, Datum key);
+
+/* Columns of a score table; the first three are the model part's. */
+#define SCORE_TABLE_LEAD	1
+#define SCORE_TABLE_SCORE	2
+#define SCORE_TABLE_VERSION	3
+#define SCORE_TABLE_BAND	4
+#define SCORE_TABLE_DUE		5
+#define SCORE_TABLE_LATER	6
+#define SCORE_TABLE_COLUMNS	6
+
+#endif							/* LS_LIVE_H */

@@ -1,0 +1,471 @@
+/*
+ * live_attach.c
+ *	  Attaching a model to its tables when it is published: the locks that make
+ *	  the switch of versions exact, the triggers, and what is left to do once
+ *	  the scores of all leads are stored.
+ */
+#include "leadscore.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "live/live.h"
+
+PG_FUNCTION_INFO_V1(leadscore_live_dropped);
+PG_FUNCTION_INFO_V1(leadscore_live_options);
+PG_FUNCTION_INFO_V1(leadscore_on_crossing);
+
+/* How a table's changes are seen. */
+typedef enum LiveForm
+{
+	FORM_STATEMENT,				/* whole statements, with transition tables */
+	FORM_ROW
+} LiveForm;
+
+/*
+ * Keep writers out of both tables until the end of the transaction; readers go
+ * on. Never waits for one table while holding the other, since writers may well
+ * come by them in either order.
+ */
+static void
+lock_tables(Oid leads, Oid events)
+{
+	Oid			first = leads;
+	Oid			second = events;
+
+	for (;;)
+	{
+		Oid			swap;
+
+		LockRelationOid(first, ShareRowExclusiveLock);
+		if (!OidIsValid(second) || second == first ||
+			ConditionalLockRelationOid(second, ShareRowExclusiveLock))
+			return;
+		UnlockRelationOid(first, ShareRowExclusiveLock);
+		CHECK_FOR_INTERRUPTS();
+		swap = first;
+		first = second;
+		second = swap;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Triggers
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Transition tables see whole statements on the table that the statement names.
+ * Rows that come by another table (partitions, inheritance) are seen by row
+ * triggers only, and foreign tables have nothing else.
+ */
+static LiveForm
+natural_form(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	LiveForm	result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	result = form->relkind == RELKIND_RELATION && !form->relispartition &&
+		!form->relhassubclass && !has_superclass(relid) ? FORM_STATEMENT : FORM_ROW;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* What the user asked for, of any model over the table. */
+static void
+asked_for(Oid relid, LiveForm *form, bool *always)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	bool		isnull;
+
+	*always = false;
+	ls_catalog_execute("SELECT coalesce(bool_or(o.form = 'row'), false), coalesce(bool_or(o.always), false)"
+					   " FROM leadscore.model m JOIN leadscore.live_option o USING (model)"
+					   " WHERE m.leads::oid = $1 OR m.events::oid = $1", 1, types, values, NULL);
+	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+		*form = FORM_ROW;
+	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+	{
+		/* what logical replication applies fires row triggers only */
+		*always = true;
+		*form = FORM_ROW;
+	}
+}
+
+static void
+execute(const char *sql)
+{
+	ls_catalog_execute(sql, 0, NULL, NULL, NULL);
+}
+
+static void
+drop_triggers(Oid relid)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	SPITupleTable *table;
+	uint64		rows;
+
+	ls_catalog_execute("SELECT tgname::text FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgparentid = 0"
+					   " AND tgfoid = 'leadscore.live_change()'::regprocedure", 1, types, values, NULL);
+	table = SPI_tuptable;
+	rows = SPI_processed;
+	for (uint64 i = 0; i < rows; i++)
+		execute(psprintf("DROP TRIGGER %s ON %s",
+						 quote_identifier(SPI_getvalue(table->vals[i], table->tupdesc, 1)),
+						 ls_relation_name(relid)));
+}
+
+/* Are the triggers there that we would make? */
+static bool
+triggers_in_place(Oid relid, LiveForm form, bool always, bool truncate)
+{
+	Oid			types[3] = {OIDOID, TEXTOID, BOOLOID};
+	Datum		values[3];
+	bool		isnull;
+
+	values[0] = ObjectIdGetDatum(relid);
+	values[1] = CStringGetTextDatum(form == FORM_ROW ? "leadscore_live_row" : "leadscore_live_insert");
+	values[2] = BoolGetDatum(always);
+	ls_catalog_execute("SELECT count(*), count(*) FILTER (WHERE tgname = $2)"
+					   " FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgparentid = 0"
+					   " AND tgfoid = 'leadscore.live_change()'::regprocedure"
+					   " AND tgenabled = CASE WHEN $3 THEN 'A' ELSE 'O' END", 3, types, values, NULL);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) ==
+		(form == FORM_ROW ? 1 : 3) + (truncate ? 1 : 0) &&
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)) == 1;
+}
+
+static void
+make_trigger(Oid relid, const char *name, const char *event, const char *rest, bool always)
+{
+	char	   *table = ls_relation_name(relid);
+
+	execute(psprintf("CREATE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION leadscore.live_change()",
+					 name, event, table, rest));
+	execute(psprintf("ALTER TRIGGER %s ON %s DEPENDS ON EXTENSION leadscore", name, table));
+	if (always)
+		execute(psprintf("ALTER %sTABLE %s ENABLE ALWAYS TRIGGER %s",
+						 get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN " : "", table, name));
+}
+
+static void
+install_triggers(Oid relid)
+{
+	LiveForm	form = natural_form(relid);
+	bool		truncate = get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE;
+	bool		always;
+
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table %s", get_rel_name(relid)),
+				 errdetail("Scores follow the data by triggers on this table."),
+				 errhint("Its owner can GRANT TRIGGER ON %s.", ls_relation_name(relid))));
+	asked_for(relid, &form, &always);
+	if (triggers_in_place(relid, form, always, truncate))
+		return;
+	drop_triggers(relid);
+	if (form == FORM_ROW)
+		make_trigger(relid, "leadscore_live_row", "INSERT OR UPDATE OR DELETE", "FOR EACH ROW", always);
+	else
+	{
+		make_trigger(relid, "leadscore_live_insert", "INSERT",
+					 "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT", always);
+		make_trigger(relid, "leadscore_live_update", "UPDATE",
+					 "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT", always);
+		make_trigger(relid, "leadscore_live_delete", "DELETE",
+					 "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT", always);
+	}
+	if (truncate)
+		make_trigger(relid, "leadscore_live_truncate", "TRUNCATE", "FOR EACH STATEMENT", always);
+}
+
+/* A table, and for events those that inherit from it: their rows count too. */
+static void
+attach(Oid relid, bool with_children)
+{
+	List	   *relids;
+	ListCell   *cell;
+
+	if (!with_children || get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		relids = list_make1_oid(relid);
+	else
+		relids = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+	foreach(cell, relids)
+		install_triggers(lfirst_oid(cell));
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+	{
+		/* row triggers are cloned to partitions, TRUNCATE's are not */
+		foreach(cell, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+		{
+			Oid			child = lfirst_oid(cell);
+			Oid			types[1] = {OIDOID};
+			Datum		values[1] = {ObjectIdGetDatum(child)};
+
+			if (child == relid || get_rel_relkind(child) == RELKIND_FOREIGN_TABLE)
+				continue;
+			ls_catalog_execute("SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = $1"
+							   " AND tgname = 'leadscore_live_truncate'", 1, types, values, NULL);
+			if (SPI_processed == 0)
+				make_trigger(child, "leadscore_live_truncate", "TRUNCATE", "FOR EACH STATEMENT", false);
+		}
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Around the scoring of all leads
+ * ----------------------------------------------------------------
+ */
+
+static bool settling = false;
+
+static void
+before_scores(const LsModel *model)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(model->name)};
+	Oid			scores = ls_model_score_relid(model, false);
+
+	lock_tables(model->leads, model->events);
+	SPI_connect();
+	attach(model->leads, false);
+	if (OidIsValid(model->events) && model->events != model->leads)
+		attach(model->events, true);
+	/* what was in which band, to tell afterwards who crossed by this */
+	ls_catalog_execute("DELETE FROM leadscore.previous_band WHERE model = $1", 1, types, values, NULL);
+	ls_catalog_execute(psprintf("INSERT INTO leadscore.previous_band (model, lead, band)"
+								" SELECT $1, lead::text, band FROM %s WHERE band IS NOT NULL",
+								ls_relation_name(scores)), 1, types, values, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.due WHERE model = $1", 1, types, values, NULL);
+	SPI_finish();
+}
+
+static void
+after_scores(const LsModel *model, bool first)
+{
+	Oid			types[3] = {TEXTOID, INT4OID, TIMESTAMPTZOID};
+	Datum		values[3];
+	LiveModel  *live;
+	LiveTableData *table;
+
+	ls_live_forget(model->leads);
+	ls_live_forget(model->events);
+	CommandCounterIncrement();
+	table = ls_live_model_pin(model->name, &live);
+	ls_live_settle_all(live);
+
+	values[0] = CStringGetTextDatum(model->name);
+	values[1] = Int32GetDatum(model->version);
+	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
+	SPI_connect();
+	if (!first)
+		ls_catalog_execute(psprintf("INSERT INTO leadscore.crossing (model, lead, from_band, to_band, at, score, cause, version)"
+									" SELECT $1, coalesce(s.lead::text, p.lead), p.band, s.band, $3,"
+									" coalesce(s.score OPERATOR(leadscore.@) $3, 0), 'publish', $2"
+									" FROM (SELECT lead, band FROM leadscore.previous_band WHERE model = $1) p"
+									" FULL JOIN (SELECT lead, band, score FROM %s) s ON s.lead::text = p.lead"
+									" WHERE s.band IS DISTINCT FROM p.band",
+									ls_relation_name(live->score_relid)), 3, types, values, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.previous_band WHERE model = $1", 1, types, values, NULL);
+	SPI_finish();
+	ls_live_table_unpin(table);
+}
+
+/* Scores of all leads are about to be, or were, stored (model_publish.c). */
+static void
+scores_hook(const LsModel *model, LsScoresEvent event)
+{
+	static bool first = false;
+
+	(void) settling;
+	if (event == LS_SCORES_BEGIN)
+	{
+		Oid			types[1] = {TEXTOID};
+		Datum		values[1] = {CStringGetTextDatum(model->name)};
+
+		SPI_connect();
+		ls_catalog_execute("SELECT FROM leadscore.model_version WHERE model = $1 AND version > 0 LIMIT 2",
+						   1, types, values, NULL);
+		first = SPI_processed < 2;
+		SPI_finish();
+		before_scores(model);
+	}
+	else
+		after_scores(model, first);
+}
+
+void
+ls_live_init(void)
+{
+	ls_live_model_init();
+	ls_scores_hook = scores_hook;
+}
+
+/* ----------------------------------------------------------------
+ *		Options, and the end of a model
+ * ----------------------------------------------------------------
+ */
+
+/* live_options(model, form, always) */
+Datum
+leadscore_live_options(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	LsModel    *model = ls_model_load(name, LS_DRAFT);
+	Oid			types[3] = {TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[3];
+	char		nulls[] = "   ";
+
+	ls_model_check_owner(model);
+	ls_model_lock(name);
+	values[0] = CStringGetTextDatum(name);
+	values[1] = PG_GETARG_DATUM(1);
+	values[2] = BoolGetDatum(!PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	if (PG_ARGISNULL(1))
+		nulls[1] = 'n';
+	SPI_connect();
+	ls_catalog_execute("INSERT INTO leadscore.live_option (model, form, always) VALUES ($1, $2, $3)"
+					   " ON CONFLICT (model) DO UPDATE SET form = excluded.form, always = excluded.always",
+					   3, types, values, nulls);
+	if (model->live_version > 0)
+	{
+		lock_tables(model->leads, model->events);
+		attach(model->leads, false);
+		if (OidIsValid(model->events) && model->events != model->leads)
+			attach(model->events, true);
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Is there a live model over the table, other than one? */
+static bool
+others_live(Oid relid, Datum model)
+{
+	Oid			types[2] = {OIDOID, TEXTOID};
+	Datum		values[2] = {ObjectIdGetDatum(relid), model};
+
+	ls_catalog_execute("SELECT FROM leadscore.model WHERE (leads::oid = $1 OR events::oid = $1)"
+					   " AND model <> $2 AND live_version IS NOT NULL", 2, types, values, NULL);
+	return SPI_processed > 0;
+}
+
+/* Trigger on leadscore.model: a model was dropped. */
+Datum
+leadscore_live_dropped(PG_FUNCTION_ARGS)
+{
+	static const char *const tables[] = {
+		"due", "outbox_of", "crossing", "crossing_effect", "consumer", "rule_error", "recorded", "live_option"
+	};
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	Datum		model;
+	Oid			types[1] = {TEXTOID};
+	bool		isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("leadscore.live_dropped() can only be called as a row trigger on DELETE")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	SPI_connect();
+	model = SPI_getbinval(trigger->tg_trigtuple, desc, SPI_fnumber(desc, "model"), &isnull);
+	for (int i = 0; i < (int) lengthof(tables); i++)
+	{
+		if (strcmp(tables[i], "outbox_of") == 0)
+			ls_catalog_execute("DELETE FROM leadscore.outbox WHERE crossing IN"
+							   " (SELECT id FROM leadscore.crossing WHERE model = $1)", 1, types, &model, NULL);
+		else
+			ls_catalog_execute(psprintf("DELETE FROM leadscore.%s WHERE model = $1", tables[i]),
+							   1, types, &model, NULL);
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		Datum		relid = SPI_getbinval(trigger->tg_trigtuple, desc,
+										  SPI_fnumber(desc, i ? "events" : "leads"), &isnull);
+		ListCell   *cell;
+
+		if (isnull || get_rel_name(DatumGetObjectId(relid)) == NULL)
+			continue;
+		ls_live_forget(DatumGetObjectId(relid));
+		if (others_live(DatumGetObjectId(relid), model))
+			continue;
+		foreach(cell, find_all_inheritors(DatumGetObjectId(relid), ShareRowExclusiveLock, NULL))
+			drop_triggers(lfirst_oid(cell));
+	}
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}
+
+/* on_crossing(model, band, stage, notify, rising) */
+Datum
+leadscore_on_crossing(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	char	   *band = ls_model_name_arg(fcinfo, 1, "the name of a band");
+	LsModel    *model = ls_model_load(name, LS_DRAFT);
+	Oid			types[5] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID};
+	Datum		values[5];
+	char		nulls[] = "     ";
+	bool		notify = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+
+	ls_model_check_owner(model);
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = PG_GETARG_DATUM(1);
+	values[2] = PG_GETARG_DATUM(2);
+	nulls[2] = PG_ARGISNULL(2) ? 'n' : ' ';
+	values[3] = BoolGetDatum(notify);
+	values[4] = BoolGetDatum(PG_ARGISNULL(4) || PG_GETARG_BOOL(4));
+	SPI_connect();
+	ls_catalog_execute("SELECT FROM leadscore.band WHERE model = $1 AND band = $2", 2, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" has no band \"%s\"", name, band),
+				 errhint("SELECT * FROM leadscore.band WHERE model = '%s' lists its bands.", name)));
+	if (!PG_ARGISNULL(2))
+	{
+		Oid			relation[1] = {OIDOID};
+		Datum		leads[1] = {ObjectIdGetDatum(model->leads)};
+
+		ls_catalog_execute("SELECT FROM leadscore.enforced WHERE relation::oid = $1", 1, relation, leads, NULL);
+		if (SPI_processed == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the stages of table \"%s\" are not enforced", get_rel_name(model->leads)),
+					 errhint("Run leadscore.enforce() on it first, or leave stage null.")));
+	}
+	if (PG_ARGISNULL(2) && !notify)
+	{
+		Oid			effect_types[3] = {TEXTOID, TEXTOID, BOOLOID};
+		Datum		effect[3] = {values[0], values[1], values[4]};
+
+		ls_catalog_execute("DELETE FROM leadscore.crossing_effect WHERE model = $1 AND band = $2 AND rising = $3",
+						   3, effect_types, effect, NULL);
+	}
+	else
+		ls_catalog_execute("INSERT INTO leadscore.crossing_effect (model, band, stage, notify, rising)"
+						   " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (model, band, rising)"
+						   " DO UPDATE SET stage = excluded.stage, notify = excluded.notify",
+						   5, types, values, nulls);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,348 @@
+/*
+ * live_band.c
+ *	  Bands: which one a score is in, when ageing alone will take it out, and
+ *	  what happens when a lead goes over or under a threshold: a row in
+ *	  leadscore.crossing, messages for consumers, NOTIFY, a move of its stage.
+ *
+ * All of it happens in the transaction of the change that caused it. A stage
+ * move that is refused leaves its reason in the crossing's row; it never fails
+ * the writer.
+ */
+#include "leadscore.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "live/live.h"
+
+#define CHANNEL				"leadscore_crossing"
+#define MAX_PAYLOAD			7900	/* what NOTIFY takes, with something to spare */
+
+/* Steps of the search for the instant at which a score leaves its band. */
+#define LEAST_STEP			USECS_PER_SEC
+#define MOST_STEPS			1000
+
+/* The band a score is in at an instant; NULL: below all of them. */
+const char *
+ls_live_band_at(const LiveModel *live, const Score *score, TimestampTz at, double *total)
+{
+	double		value = score_total(score, at);
+
+	if (total)
+		*total = value;
+	return ls_model_band(live->model, value);
+}
+
+/* ----------------------------------------------------------------
+ *		When ageing changes the band
+ * ----------------------------------------------------------------
+ */
+
+static inline double
+clamp(double value, double lo, double hi)
+{
+	return value < lo ? lo : value > hi ? hi : value;
+}
+
+/*
+ * A bound of the total over [from, until]: components above zero only fall and
+ * those below zero only rise, so each end of the interval bounds one of them.
+ * until = DT_NOEND: nothing is left of what ages.
+ */
+static double
+bound_of_total(const Score *score, TimestampTz from, TimestampTz until, bool upper)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < score->n; i++)
+	{
+		const ScoreComponent *c = &score->c[i];
+		TimestampTz at = (c->value > 0) == upper ? from : until;
+
+		if (c->half_life != 0 && at == DT_NOEND)
+			sum += clamp(0, c->lo, c->hi);
+		else
+			sum += score_contribution(c, at == DT_NOEND ? from : at);
+	}
+	return clamp(sum, score->lo, score->hi);
+}
+
+/*
+ * The earliest instant after now at which ageing may take the score out of the
+ * band it is in now, never later than it does; DT_NOEND if it never does. Exact
+ * to the microsecond if nothing that ages is negative, else to a second.
+ */
+TimestampTz
+ls_live_next_change(const LiveModel *live, const Score *score, TimestampTz now)
+{
+	double		total = score_total(score, now);
+	double		floor = -INFINITY;
+	double		ceiling = INFINITY;
+	TimestampTz at = now;
+	int64		step = USECS_PER_HOUR;
+
+	for (int i = live->model->nbands - 1; i >= 0; i--)
+	{
+		if (total >= live->model->bands[i].least)
+			floor = live->model->bands[i].least;
+		else
+		{
+			ceiling = live->model->bands[i].least;
+			break;
+		}
+	}
+
+	/* walk in steps in which nothing can happen, as wide as can be */
+	for (int i = 0; i < MOST_STEPS; i++)
+	{
+		if (bound_of_total(score, at, DT_NOEND, false) >= floor &&
+			bound_of_total(score, at, DT_NOEND, true) < ceiling)
+			return DT_NOEND;
+		if (at >= SCORE_END_INSTANT - step - 1)
+			return DT_NOEND;
+		if (bound_of_total(score, at, at + step, false) >= floor &&
+			bound_of_total(score, at, at + step, true) < ceiling)
+		{
+			at += step;
+			step *= 2;
+		}
+		else if (score_total(score, at + step) >= floor && score_total(score, at + step) < ceiling)
+		{
+			/* nothing at the end of the step, but perhaps within it */
+			if (step <= LEAST_STEP)
+				at += step;
+			else
+				step = Max(step / 4, LEAST_STEP);
+		}
+		else if (step <= 1)
+			return at + step;
+		else
+			step /= 2;
+	}
+	return at;
+}
+
+/* ----------------------------------------------------------------
+ *		Crossings
+ * ----------------------------------------------------------------
+ */
+
+/* Band number: 0 is the highest, nbands is below all. */
+static int
+band_number(const LsModel *model, const char *band)
+{
+	for (int i = 0; band != NULL && i < model->nbands; i++)
+		if (strcmp(model->bands[i].name, band) == 0)
+			return i;
+	return model->nbands;
+}
+
+static void
+set_outcome(int64 id, const char *stage, const char *outcome)
+{
+	Oid			types[3] = {INT8OID, TEXTOID, TEXTOID};
+	Datum		values[3] = {Int64GetDatum(id), CStringGetTextDatum(stage), CStringGetTextDatum(outcome)};
+
+	ls_catalog_execute("UPDATE leadscore.crossing SET stage = $2, stage_outcome = $3 WHERE id = $1",
+					   3, types, values, NULL);
+}
+
+/* The stage column of the leads, if their stages are enforced. */
+static char *
+stage_column(Oid leads)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(leads)};
+
+	ls_catalog_execute("SELECT stage_column FROM leadscore.enforced WHERE relation::oid = $1",
+					   1, types, values, NULL);
+	if (SPI_processed == 0)
+		return NULL;
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/*
+ * Move a lead to a stage, through the rules of its pipeline, as the owner of the
+ * table. Whoever holds the lead's row may be waiting for the stored score that
+ * we hold, so it is not waited for: such a move is left to cool().
+ */
+void
+ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage)
+{
+	LsModel    *model = live->model;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *column = stage_column(model->leads);
+	const char *volatile outcome = "moved";
+	LsUser		caller;
+
+	if (column == NULL)
+	{
+		set_outcome(id, stage, "refused: the stages of this table are not enforced");
+		return;
+	}
+	GetUserIdAndSecContext(&caller.userid, &caller.sec_context);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		char	   *where = psprintf("%s%s WHERE %s %s %s::%s",
+									 get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
+									 ls_relation_name(model->leads), quote_identifier(model->lead_key),
+									 ls_key_equality(model->key_type), quote_literal_cstr(key),
+									 ls_type_name(model->key_type));
+		int			result;
+
+		SetUserIdAndSecContext(ls_live_owner_of(model->leads),
+							   caller.sec_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+		result = SPI_execute(psprintf("SELECT FROM %s FOR NO KEY UPDATE NOWAIT", where), false, 0);
+		if (result == SPI_OK_SELECT && SPI_processed > 0)
+		{
+			char	   *from = strstr(where, " WHERE ");
+
+			result = SPI_execute(psprintf("UPDATE %.*s SET %s = %s%s", (int) (from - where), where,
+										  quote_identifier(column), quote_literal_cstr(stage), from),
+								 false, 0);
+		}
+		if (result < 0)
+			elog(ERROR, "moving a lead failed: %s", SPI_result_code_string(result));
+		if (SPI_processed == 0)
+			outcome = "refused: there is no such lead";
+		SetUserIdAndSecContext(caller.userid, caller.sec_context);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && ls_live_is_severe(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		SetUserIdAndSecContext(caller.userid, caller.sec_context);
+		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			outcome = "waiting: the lead is being changed by another transaction";
+		else
+			outcome = psprintf("refused: %s%s%s", error->message,
+							   error->detail ? "; " : "", error->detail ? error->detail : "");
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	set_outcome(id, stage, outcome);
+}
+
+/* What is set to happen at the thresholds between two bands. */
+static void
+run_effects(LiveModel *live, int64 id, const char *key, const char *from, const char *to,
+			const char *payload)
+{
+	LsModel    *model = live->model;
+	int			first = band_number(model, from);
+	int			last = band_number(model, to);
+	bool		rising = last < first;
+	bool		notify = false;
+	Oid			types[3] = {TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(model->name);
+	values[2] = BoolGetDatum(rising);
+	/* upwards the lowest threshold comes first, downwards the highest */
+	for (int i = rising ? first - 1 : first; rising ? i >= last : i < last; rising ? i-- : i++)
+	{
+		char	   *stage;
+		bool		isnull;
+
+		values[1] = CStringGetTextDatum(model->bands[i].name);
+		ls_catalog_execute("SELECT stage, notify FROM leadscore.crossing_effect"
+						   " WHERE model = $1 AND band = $2 AND rising = $3", 3, types, values, NULL);
+		if (SPI_processed == 0)
+			continue;
+		stage = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		notify |= DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+		if (stage != NULL)
+			ls_live_move_stage(live, id, key, stage);
+	}
+	if (!notify)
+		return;
+	if (strlen(payload) > MAX_PAYLOAD)
+		payload = psprintf("{\"id\": " INT64_FORMAT ", \"truncated\": true}", id);
+	Async_Notify(CHANNEL, payload);
+}
+
+/* Write down that a lead went from one band to another; NULL: below all. */
+void
+ls_live_crossing(LiveModel *live, Datum key, const char *from, const char *to,
+				 TimestampTz at, double score, const char *cause)
+{
+	Oid			types[8] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID, INT4OID};
+	Datum		values[8];
+	char		nulls[] = "        ";
+	char	   *lead = ls_live_key_text(live, key);
+	char	   *payload;
+	int64		id;
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(live->model->name);
+	values[1] = CStringGetTextDatum(lead);
+	values[2] = from ? CStringGetTextDatum(from) : (Datum) 0;
+	values[3] = to ? CStringGetTextDatum(to) : (Datum) 0;
+	nulls[2] = from ? ' ' : 'n';
+	nulls[3] = to ? ' ' : 'n';
+	values[4] = TimestampTzGetDatum(at);
+	values[5] = Float8GetDatum(score);
+	values[6] = CStringGetTextDatum(cause);
+	values[7] = Int32GetDatum(live->model->version);
+
+	SPI_connect();
+	ls_catalog_execute("WITH x AS (INSERT INTO leadscore.crossing"
+					   "  (model, lead, from_band, to_band, at, score, cause, version)"
+					   "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *),"
+					   " o AS (INSERT INTO leadscore.outbox (consumer, crossing)"
+					   "  SELECT c.consumer, x.id FROM x, leadscore.consumer c"
+					   "  WHERE c.model IS NULL OR c.model = x.model)"
+					   " SELECT x.id, leadscore.crossing_message(x.id, x.model, x.lead, x.from_band,"
+					   "  x.to_band, x.at, x.score, x.cause)::text FROM x",
+					   8, types, values, nulls);
+	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	payload = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	run_effects(live, id, lead, from, to, payload);
+	SPI_finish();
+}
+
+/*
+ * Have cool() look at a lead at an instant; DT_NOEND: no more. The caller holds
+ * the lock of the lead's stored score.
+ */
+void
+ls_live_register_due(LiveModel *live, Datum key, TimestampTz due)
+{
+	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(live->model->name);
+	values[1] = CStringGetTextDatum(ls_live_key_text(live, key));
+	values[2] = TimestampTzGetDatum(due);
+	SPI_connect();
+	if (due == DT_NOEND)
+		ls_catalog_execute("DELETE FROM leadscore.due WHERE model = $1 AND lead = $2",
+						   2, types, values, NULL);
+	else
+		ls_catalog_execute("INSERT INTO leadscore.due (model, lead, due) VALUES ($1, $2, $3)"
+						   " ON CONFLICT (model, lead) DO UPDATE SET due = excluded.due",
+						   3, types, values, NULL);
+	SPI_finish();
+}

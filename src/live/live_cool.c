@@ -1,0 +1,300 @@
+/*
+ * live_cool.c
+ *	  What is done to stored scores without a change of the data: leads that
+ *	  aged out of their band or whose events have come, repair, and computing
+ *	  many leads anew.
+ */
+#include "leadscore.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "live/live.h"
+#include "score/score.h"
+
+PG_FUNCTION_INFO_V1(leadscore_cool);
+PG_FUNCTION_INFO_V1(leadscore_repair);
+PG_FUNCTION_INFO_V1(leadscore_may_rise);
+
+#define BATCH	10000
+
+/*
+ * Apply the same to every lead that a query returns (one column, the key), a
+ * batch at a time. The query is ours, on our own tables.
+ */
+static void
+for_leads(LiveModel *live, const char *sql, int nargs, Oid *types, Datum *values,
+		  const char *cause, bool rebuild, bool silent, int depth)
+{
+	LsUser		caller;
+	Portal		portal;
+	int			level;
+
+	SPI_connect();
+	level = ls_portable_settings();
+	ls_become_owner(&caller);
+	portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, values, NULL, true, 0);
+	ls_become_caller(&caller);
+	AtEOXact_GUC(true, level);
+	for (;;)
+	{
+		LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), cause);
+
+		fold->silent = silent;
+		SPI_cursor_fetch(portal, true, BATCH);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			Datum		key = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+			LiveDelta  *delta;
+
+			if (isnull)
+				continue;
+			delta = ls_live_fold_lead(fold, key);
+			delta->settle = true;
+			delta->rebuild = rebuild;
+		}
+		SPI_freetuptable(SPI_tuptable);
+		if (fold->n == 0)
+		{
+			ls_live_fold_end(fold);
+			break;
+		}
+		ls_live_apply(fold, depth);
+		ls_live_fold_end(fold);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+}
+
+/* Compute every lead of a model anew, in key order. */
+void
+ls_live_recompute_all(LiveModel *live, const char *cause, int depth)
+{
+	for_leads(live, psprintf("SELECT lead FROM %s ORDER BY lead", ls_relation_name(live->score_relid)),
+			  0, NULL, NULL, cause, true, false, depth);
+}
+
+/* The keys that a query on the user's events returns, as the owner of the events. */
+static ArrayType *
+leads_with_events_to_come(LiveModel *live)
+{
+	LsModel    *model = live->model;
+	MemoryContext context = CurrentMemoryContext;
+	LiveIdentity identity;
+	ArrayType  *result;
+	Datum		keys;
+	bool		isnull;
+
+	SPI_connect();
+	ls_live_become_table_owner(&identity, ls_live_owner_of(model->events), true);
+	if (SPI_execute(psprintf("SELECT coalesce(array_agg(DISTINCT e.%s::text), '{}') FROM %s e WHERE e.%s > now()"
+							 " AND e.%s < '10000-01-01 00:00:00+00'",
+							 quote_identifier(model->event_lead), ls_relation_name(model->events),
+							 quote_identifier(model->event_at), quote_identifier(model->event_at)),
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "reading events failed");
+	ls_live_become_self(&identity);
+	keys = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	MemoryContextSwitchTo(context);
+	result = DatumGetArrayTypePCopy(keys);
+	SPI_finish();
+	return result;
+}
+
+/*
+ * After all scores were stored at once: the bands they are in, when these end,
+ * and the events still to come.
+ */
+void
+ls_live_settle_all(LiveModel *live)
+{
+	LsModel    *model = live->model;
+	const char *table = ls_relation_name(live->score_relid);
+
+	CommandCounterIncrement();
+	if (OidIsValid(model->events) && live->event_rules.n + live->special_rules.n > 0)
+	{
+		Oid			types[1] = {TEXTARRAYOID};
+		Datum		values[1] = {PointerGetDatum(leads_with_events_to_come(live))};
+
+		for_leads(live, psprintf("SELECT s.lead FROM pg_catalog.unnest($1) k"
+								 " JOIN %s s ON s.lead::pg_catalog.text OPERATOR(pg_catalog.=) k", table),
+				  1, types, values, "publish", true, true, 1);
+	}
+	if (model->nbands > 0)
+	{
+		Oid			types[2] = {FLOAT8OID, TIMESTAMPTZOID};
+		Datum		values[2];
+
+		values[0] = Float8GetDatum(model->bands[model->nbands - 1].least);
+		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+		for_leads(live, psprintf("SELECT s.lead FROM %s s WHERE (s.score OPERATOR(leadscore.@) $2) OPERATOR(pg_catalog.>=) $1"
+								 " OR leadscore.may_rise(s.score)", table),
+				  2, types, values, "publish", false, true, 1);
+	}
+}
+
+/* Does a score rise by ageing alone, as one with negative points that age does? */
+Datum
+leadscore_may_rise(PG_FUNCTION_ARGS)
+{
+	Score		score;
+
+	ls_score_from_datum(PG_GETARG_DATUM(0), &score);
+	for (int i = 0; i < score.n; i++)
+		if (score.c[i].half_life != 0 && score.c[i].value < 0)
+			PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(false);
+}
+
+/* ----------------------------------------------------------------
+ *		Cooling
+ * ----------------------------------------------------------------
+ */
+
+/* Moves that had to wait for somebody else's change of the lead. */
+static void
+retry_moves(LiveModel *live)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(live->model->name)};
+	SPITupleTable *table;
+	uint64		rows;
+
+	SPI_connect();
+	ls_catalog_execute("SELECT id, lead, stage FROM leadscore.crossing"
+					   " WHERE model = $1 AND stage_outcome LIKE 'waiting%' ORDER BY id",
+					   1, types, values, NULL);
+	table = SPI_tuptable;
+	rows = SPI_processed;
+	for (uint64 i = 0; i < rows; i++)
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		ls_live_move_stage(live, DatumGetInt64(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull)),
+						   SPI_getvalue(table->vals[i], table->tupdesc, 2),
+						   SPI_getvalue(table->vals[i], table->tupdesc, 3));
+	}
+	SPI_finish();
+}
+
+/* The leads of a model for which something is due; returns the crossings written. */
+static int64
+cool_model(const char *name)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore cool",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext = MemoryContextSwitchTo(context);
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[3];
+	LiveModel  *live;
+	LiveTableData *table = ls_live_model_pin(name, &live);
+	int64		crossings = 0;
+	Oid			input;
+	Oid			ioparam;
+
+	ls_model_check_owner(live->model);
+	getTypeInputInfo(live->model->key_type, &input, &ioparam);
+	values[0] = CStringGetTextDatum(name);
+	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	for (;;)
+	{
+		LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "ageing");
+
+		SPI_connect();
+		ls_catalog_execute("SELECT lead FROM leadscore.due WHERE model = $1 AND due <= $2"
+						   " ORDER BY due LIMIT 10000", 2, types, values, NULL);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			char	   *lead = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+			Datum		key = OidInputFunctionCall(input, lead, ioparam, -1);
+
+			ls_live_fold_lead(fold, key)->settle = true;
+		}
+		SPI_finish();
+		if (fold->n == 0)
+		{
+			ls_live_fold_end(fold);
+			break;
+		}
+		ls_live_apply(fold, 1);
+		crossings += fold->ncrossings;
+		ls_live_fold_end(fold);
+	}
+	retry_moves(live);
+	ls_live_table_unpin(table);
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	return crossings;
+}
+
+Datum
+leadscore_cool(PG_FUNCTION_ARGS)
+{
+	int64		crossings = 0;
+
+	if (!PG_ARGISNULL(0))
+		crossings = cool_model(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	else
+	{
+		MemoryContext context = CurrentMemoryContext;
+		List	   *names = NIL;
+		ListCell   *cell;
+
+		SPI_connect();
+		ls_catalog_execute("SELECT model, leads::oid FROM leadscore.model WHERE live_version IS NOT NULL ORDER BY model",
+						   0, NULL, NULL, NULL);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			MemoryContext oldcontext;
+
+			/* of all models, those that the caller may cool */
+			if (!ls_owns_relation(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull)),
+								  GetUserId()))
+				continue;
+			oldcontext = MemoryContextSwitchTo(context);
+			names = lappend(names, pstrdup(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)));
+			MemoryContextSwitchTo(oldcontext);
+		}
+		SPI_finish();
+		foreach(cell, names)
+			crossings += cool_model(lfirst(cell));
+	}
+	PG_RETURN_INT64(crossings);
+}
+
+/* repair(model, lead): computes one lead from its row and events; is there one? */
+Datum
+leadscore_repair(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *lead = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	LiveModel  *live;
+	LiveTableData *table = ls_live_model_pin(name, &live);
+	LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "repair");
+	LiveDelta  *delta;
+	Oid			input;
+	Oid			ioparam;
+	bool		stored;
+
+	ls_model_check_owner(live->model);
+	getTypeInputInfo(live->model->key_type, &input, &ioparam);
+	delta = ls_live_fold_lead(fold, OidInputFunctionCall(input, lead, ioparam, -1));
+	delta->rebuild = true;
+	ls_live_apply(fold, 1);
+	stored = fold->nstored > 0;
+	ls_live_fold_end(fold);
+	ls_live_table_unpin(table);
+	PG_RETURN_BOOL(stored);
+}

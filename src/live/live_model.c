@@ -1,0 +1,485 @@
+/*
+ * live_model.c
+ *	  The live models of a table, compiled and kept per backend.
+ *
+ * An entry is made when a trigger first fires for a table and is good until a
+ * relation it was made from changes: publishing and dropping a model send an
+ * invalidation of the tables they are about, and their locks see to it that no
+ * writer is under way with the old version when the new one becomes visible.
+ *
+ * An entry in use is pinned: what an invalidation makes stale meanwhile is put
+ * aside and freed at the end of the transaction.
+ */
+#include "leadscore.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "live/live.h"
+
+static HTAB *tables = NULL;
+static LiveTableData *zombies = NULL;
+static uint64 invalidations = 0;
+
+static void
+free_table(LiveTableData *data)
+{
+	for (int i = 0; i < data->nmodels; i++)
+	{
+		LiveModel  *live = data->models[i];
+
+		if (live->lead_plan)
+			SPI_freeplan(live->lead_plan);
+		if (live->events_plan)
+			SPI_freeplan(live->events_plan);
+		if (live->window_plan)
+			SPI_freeplan(live->window_plan);
+		if (live->any_event_plan)
+			SPI_freeplan(live->any_event_plan);
+		if (live->insert_plan)
+			SPI_freeplan(live->insert_plan);
+	}
+	MemoryContextDelete(data->context);
+}
+
+/* A relation changed; InvalidOid: any may have. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	LiveTable  *entry;
+
+	(void) arg;
+	invalidations++;
+	if (tables == NULL)
+		return;
+	hash_seq_init(&status, tables);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		LiveTableData *data = entry->data;
+
+		if (data == NULL || !data->valid)
+			continue;
+		if (!OidIsValid(relid) || relid == entry->relid)
+			data->valid = false;
+		for (int i = 0; i < data->ndeps && data->valid; i++)
+			if (data->deps[i] == relid)
+				data->valid = false;
+	}
+}
+
+/* Nothing is in use any more, whatever way the transaction ended. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	HASH_SEQ_STATUS status;
+	LiveTable  *entry;
+
+	(void) arg;
+	if (tables == NULL ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+		return;
+	while (zombies != NULL)
+	{
+		LiveTableData *data = zombies;
+
+		zombies = data->next_zombie;
+		free_table(data);
+	}
+	hash_seq_init(&status, tables);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (entry->data != NULL)
+			entry->data->pins = 0;
+}
+
+void
+ls_live_model_init(void)
+{
+	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	RegisterXactCallback(transaction_ended, NULL);
+}
+
+void
+ls_live_forget(Oid relid)
+{
+	if (OidIsValid(relid) && get_rel_name(relid) != NULL)
+		CacheInvalidateRelcacheByRelid(relid);
+}
+
+/* ----------------------------------------------------------------
+ *		Whose rights
+ * ----------------------------------------------------------------
+ */
+
+Oid
+ls_live_owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Act as the owner of a table, within the limits that apply to the expressions
+ * of its constraints and indexes. portable: with settings on which nothing of
+ * what follows can depend, for statements; bare conditions need none.
+ */
+void
+ls_live_become_table_owner(LiveIdentity *saved, Oid owner, bool portable)
+{
+	GetUserIdAndSecContext(&saved->caller.userid, &saved->caller.sec_context);
+	SetUserIdAndSecContext(owner, saved->caller.sec_context | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	saved->guc_level = portable ? ls_portable_settings() : NewGUCNestLevel();
+}
+
+void
+ls_live_become_self(const LiveIdentity *saved)
+{
+	AtEOXact_GUC(false, saved->guc_level);
+	SetUserIdAndSecContext(saved->caller.userid, saved->caller.sec_context);
+}
+
+/*
+ * Errors that are not about a rule, and must end the statement: cancellation,
+ * lack of resources, conflicts, corruption, bugs.
+ */
+bool
+ls_live_is_severe(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return true;
+		default:
+			return error->sqlerrcode == ERRCODE_DATA_CORRUPTED ||
+				error->sqlerrcode == ERRCODE_INDEX_CORRUPTED;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Compiling
+ * ----------------------------------------------------------------
+ */
+
+static bool
+is_special(const LsRule *rule)
+{
+	return rule->at_most > 0 || rule->has_from || rule->has_until;
+}
+
+static void
+compile_rules(LiveRules *result, MemoryContext context, const LsModel *model, Oid relid,
+			  bool event, bool special)
+{
+	LsRuleSpec *specs = palloc(Max(model->nrules, 1) * sizeof(LsRuleSpec));
+	Relation	rel;
+
+	result->rules = MemoryContextAlloc(context, Max(model->nrules, 1) * sizeof(LsRule *));
+	result->reported = MemoryContextAllocZero(context, Max(model->nrules, 1) * sizeof(bool));
+	for (int i = 0; i < model->nrules; i++)
+	{
+		const LsRule *rule = &model->rules[i];
+
+		if (!rule->enabled || rule->event != event || is_special(rule) != special)
+			continue;
+		specs[result->n].name = rule->name;
+		specs[result->n].component = rule->component;
+		specs[result->n].condition = rule->condition;
+		specs[result->n].points = rule->points;
+		result->rules[result->n++] = rule;
+	}
+	if (result->n > 0)
+	{
+		rel = table_open(relid, AccessShareLock);
+		result->program = ls_eval_compile(context, model->name, RelationGetDescr(rel),
+										  model->ncomponents, result->n, specs);
+		table_close(rel, NoLock);
+	}
+	pfree(specs);
+}
+
+/* How keys are compared, hashed, printed, and read from events. */
+static void
+prepare_keys(LiveModel *live, MemoryContext context)
+{
+	const LsModel *model = live->model;
+	TypeCacheEntry *type = lookup_type_cache(model->key_type, TYPECACHE_CMP_PROC | TYPECACHE_HASH_PROC |
+											 TYPECACHE_EQ_OPR);
+	Oid			base = getBaseType(model->key_type);
+	bool		varlena;
+
+	get_typlenbyval(model->key_type, &live->key_len, &live->key_byval);
+	live->key_is_int = base == INT8OID || base == INT4OID || base == INT2OID;
+	live->key_eq = type->eq_opr;
+	live->key_eq_proc = get_opcode(type->eq_opr);
+	if (!OidIsValid(type->cmp_proc))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("type %s of the lead key has no btree order", format_type_be(model->key_type))));
+	fmgr_info_cxt(type->cmp_proc, &live->key_cmp, context);
+	if (OidIsValid(type->hash_proc))
+		fmgr_info_cxt(type->hash_proc, &live->key_hash, context);
+	getTypeOutputInfo(model->key_type, &live->key_output, &varlena);
+
+	if (OidIsValid(model->events) && getBaseType(model->event_lead_type) != base)
+	{
+		int32		typmod;
+		Oid			collation;
+		Oid			column_type;
+		Node	   *key;
+
+		get_atttypetypmodcoll(model->events, model->event_lead_attno, &column_type, &typmod, &collation);
+		key = (Node *) makeVar(1, model->event_lead_attno, column_type, typmod, collation, 0);
+		key = coerce_to_target_type(NULL, key, column_type, model->key_type, -1,
+									COERCION_EXPLICIT, COERCE_EXPLICIT_CAST, -1);
+		if (key == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_CANNOT_COERCE),
+					 errmsg("the lead of an event, of type %s, cannot be cast to the lead key's type %s",
+							format_type_be(column_type), format_type_be(model->key_type))));
+		if (!IsA(key, RelabelType) && !IsA(key, Var))
+			live->event_key = expression_planner((Expr *) key);
+	}
+}
+
+static LiveModel *
+compile_model(const char *name)
+{
+	LsModel    *model = ls_model_load(name, LS_LIVE);
+	LiveModel  *live = palloc0(sizeof(LiveModel));
+	AttrNumber const *columns;
+
+	ls_model_analyse(model);
+	live->model = model;
+	live->score_relid = ls_model_score_relid(model, false);
+	live->shape_type = get_atttype(live->score_relid, SCORE_TABLE_SCORE);
+	ls_model_shape(model, &live->shape);
+	prepare_keys(live, CurrentMemoryContext);
+	compile_rules(&live->lead_rules, CurrentMemoryContext, model, model->leads, false, false);
+	if (OidIsValid(model->events))
+	{
+		compile_rules(&live->event_rules, CurrentMemoryContext, model, model->events, true, false);
+		compile_rules(&live->special_rules, CurrentMemoryContext, model, model->events, true, true);
+	}
+	if (live->lead_rules.program)
+	{
+		live->lead_whole_row = ls_eval_needs_row(live->lead_rules.program);
+		live->nlead_columns = ls_eval_columns(live->lead_rules.program, &columns);
+		live->lead_columns = palloc(Max(live->nlead_columns, 1) * sizeof(AttrNumber));
+		memcpy(live->lead_columns, columns, live->nlead_columns * sizeof(AttrNumber));
+	}
+	return live;
+}
+
+/*
+ * Compile one model, or NULL and a warning if that cannot be done, as when a
+ * column that a rule reads was dropped: the writer of the table is not to suffer
+ * for it. Runs in a subtransaction, since it may fail halfway.
+ */
+static LiveModel *
+try_compile(const char *name, MemoryContext context, Oid owner)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	LiveIdentity identity;
+	LiveModel  *volatile live = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		ls_live_become_table_owner(&identity, owner, false);
+		live = compile_model(name);
+		ls_live_become_self(&identity);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		if (ls_live_is_severe(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("scores of model \"%s\" are not kept: %s", name, error->message),
+				 error->context ? errdetail("%s.", error->context) : 0,
+				 errhint("Mend the table or the model, then run leadscore.rescore('%s').", name)));
+		FreeErrorData(error);
+		live = NULL;
+	}
+	PG_END_TRY();
+	return live;
+}
+
+/* The names of the models that are live over a table. */
+static List *
+model_names(Oid relid)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	List	   *names = NIL;
+
+	SPI_connect();
+	ls_catalog_execute("SELECT model FROM leadscore.model"
+					   " WHERE (leads::oid = $1 OR events::oid = $1) AND live_version IS NOT NULL"
+					   " AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = 'score_' || model"
+					   "   AND c.relnamespace = 'leadscore'::regnamespace)"
+					   " ORDER BY model", 1, types, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext oldcontext = MemoryContextSwitchTo(context);
+
+		names = lappend(names, pstrdup(name));
+		MemoryContextSwitchTo(oldcontext);
+	}
+	SPI_finish();
+	return names;
+}
+
+static LiveTableData *
+make_table(Oid relid)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore live models",
+												  ALLOCSET_SMALL_SIZES);
+	LiveTableData *data = MemoryContextAllocZero(context, sizeof(LiveTableData));
+	List	   *names;
+	ListCell   *cell;
+	bool		snapshot = !ActiveSnapshotSet();
+	uint64		before = invalidations;
+
+	if (snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	names = model_names(relid);
+	data->context = context;
+	data->valid = true;
+	data->models = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveModel *));
+	data->deps = MemoryContextAllocZero(context, Max(list_length(names), 1) * 3 * sizeof(Oid));
+	foreach(cell, names)
+	{
+		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid));
+
+		if (live == NULL)
+			continue;
+		data->models[data->nmodels++] = live;
+		data->deps[data->ndeps++] = live->model->leads;
+		data->deps[data->ndeps++] = live->score_relid;
+		if (OidIsValid(live->model->events))
+			data->deps[data->ndeps++] = live->model->events;
+	}
+	if (snapshot)
+		PopActiveSnapshot();
+	/* what changed meanwhile may not be in it: good for this statement only */
+	if (invalidations != before)
+		data->valid = false;
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return data;
+}
+
+/*
+ * The live models over a table, kept from being freed until they are unpinned
+ * or the transaction ends.
+ */
+LiveTableData *
+ls_live_table_pin(Oid relid)
+{
+	LiveTable  *entry;
+	LiveTableData *data;
+	bool		found;
+
+	if (tables == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(LiveTable)};
+
+		tables = hash_create("leadscore live tables", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+
+	entry = hash_search(tables, &relid, HASH_FIND, NULL);
+	if (entry == NULL || entry->data == NULL || !entry->data->valid)
+	{
+		/* loading may look at this cache again, and may fail: store it last */
+		data = make_table(relid);
+		entry = hash_search(tables, &relid, HASH_ENTER, &found);
+		if (found && entry->data != NULL)
+		{
+			if (entry->data->pins > 0)
+			{
+				entry->data->next_zombie = zombies;
+				zombies = entry->data;
+			}
+			else
+				free_table(entry->data);
+		}
+		entry->data = data;
+	}
+	entry->data->pins++;
+	return entry->data;
+}
+
+void
+ls_live_table_unpin(LiveTableData *table)
+{
+	Assert(table->pins > 0);
+	table->pins--;
+}
+
+/* One model by name, through the table of its leads; an error if it is not live. */
+LiveTableData *
+ls_live_model_pin(const char *name, LiveModel **model)
+{
+	LsModel    *loaded = ls_model_load(name, LS_LIVE);
+	LiveTableData *table = ls_live_table_pin(loaded->leads);
+
+	for (int i = 0; i < table->nmodels; i++)
+		if (strcmp(table->models[i]->model->name, name) == 0)
+		{
+			*model = table->models[i];
+			return table;
+		}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("model \"%s\" cannot be used: see the warning before", name)));
+	return NULL;
+}
+
+char *
+ls_live_key_text(const LiveModel *live, Datum key)
+{
+	return OidOutputFunctionCall(live->key_output, key);
+}

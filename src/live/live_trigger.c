@@ -1,0 +1,488 @@
+/*
+ * live_trigger.c
+ *	  The trigger function that keeps scores: one for tables of leads and of
+ *	  events, for whole statements with transition tables or for single rows.
+ *
+ * It takes what a statement inserted, updated and deleted, evaluates the rules
+ * over these rows, and folds what they give and take per lead. An update is a
+ * removal of the old row and an addition of the new one, so that moving an event
+ * to another lead, or another instant, needs no thought.
+ */
+#include "leadscore.h"
+
+#include "access/attmap.h"
+#include "access/table.h"
+#include "access/tupconvert.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "live/live.h"
+
+PG_FUNCTION_INFO_V1(leadscore_live_change);
+
+/* The rows of one firing: old and new, in batches or one by one. */
+typedef struct Change
+{
+	TriggerData *trigger;
+	Relation	rel;			/* the table of the rows */
+	AttrMap    *map;			/* to the table of the model; NULL: the same columns */
+	TupleTableSlot *mapped;
+	Tuplestorestate *old_rows;
+	Tuplestorestate *new_rows;
+	TupleTableSlot *old_row;	/* for row triggers */
+	TupleTableSlot *new_row;
+} Change;
+
+typedef void (*RowCallback) (TupleTableSlot *slot, bool added, void *arg);
+
+/* ----------------------------------------------------------------
+ *		Reading the rows of a firing
+ * ----------------------------------------------------------------
+ */
+
+static TupleTableSlot *
+map_row(Change *change, TupleTableSlot *slot)
+{
+	if (change->map == NULL)
+		return slot;
+	return execute_attr_map_slot(change->map, slot, change->mapped);
+}
+
+static void
+read_rows(Change *change, Tuplestorestate *rows, TupleTableSlot *row, bool added,
+		  RowCallback callback, void *arg)
+{
+	TupleTableSlot *slot;
+	MemoryContext context;
+	MemoryContext oldcontext;
+	int			pointer;
+
+	if (row != NULL)
+		callback(map_row(change, row), added, arg);
+	if (rows == NULL)
+		return;
+
+	/* others read the same rows: a position of our own */
+	pointer = tuplestore_alloc_read_pointer(rows, EXEC_FLAG_REWIND);
+	tuplestore_select_read_pointer(rows, pointer);
+	tuplestore_rescan(rows);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
+	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	oldcontext = MemoryContextSwitchTo(context);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		callback(map_row(change, slot), added, arg);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+static void
+read_change(Change *change, RowCallback callback, void *arg)
+{
+	read_rows(change, change->old_rows, change->old_row, false, callback, arg);
+	read_rows(change, change->new_rows, change->new_row, true, callback, arg);
+}
+
+/* ----------------------------------------------------------------
+ *		Events
+ * ----------------------------------------------------------------
+ */
+
+typedef struct EventChange
+{
+	LiveModel  *live;
+	LiveFold   *fold;
+	LiveEval	plain;
+	LiveEval	special;
+	ExprState  *key;			/* NULL: the column is the key */
+	ExprContext *econtext;
+} EventChange;
+
+/* The key of the lead that an event is of; false: none. */
+static bool
+event_key(EventChange *change, TupleTableSlot *slot, Datum *key)
+{
+	bool		isnull;
+
+	if (change->key == NULL)
+		*key = slot_getattr(slot, change->live->model->event_lead_attno, &isnull);
+	else
+	{
+		ResetExprContext(change->econtext);
+		change->econtext->ecxt_scantuple = slot;
+		*key = ExecEvalExprSwitchContext(change->key, change->econtext, &isnull);
+	}
+	return !isnull;
+}
+
+static void
+touch_limits(EventChange *change, LiveDelta *delta, TupleTableSlot *slot, TimestampTz at, bool added)
+{
+	const LiveRules *rules = change->special.rules;
+
+	ls_live_eval_row(&change->special, slot);
+	for (int i = 0; i < rules->n; i++)
+	{
+		double		points;
+
+		if (!LS_RULE_IN(change->special.matched, i) || !ls_live_counts(change->live, rules->rules[i], at))
+			continue;
+		points = ls_eval_rule_points(change->special.eval, slot, i);
+		if (rules->rules[i]->at_most == 0)
+			ls_live_fold_add(change->fold, delta, rules->rules[i]->component, points, at, added);
+		else
+		{
+			LiveTouch  *touch = MemoryContextAlloc(change->fold->context, sizeof(LiveTouch));
+
+			touch->rule = i;
+			touch->at = at;
+			touch->points = points;
+			touch->added = added;
+			touch->next = delta->touches;
+			delta->touches = touch;
+		}
+	}
+}
+
+/* Events without a lead, or without an instant in the years 1 to 9999, never count. */
+static void
+event_row(TupleTableSlot *slot, bool added, void *arg)
+{
+	EventChange *change = arg;
+	TimestampTz at;
+	LiveDelta  *delta;
+	Datum		key;
+	bool		isnull;
+
+	at = DatumGetTimestampTz(slot_getattr(slot, change->live->model->event_at_attno, &isnull));
+	if (isnull || !score_instant_is_valid(at) || !event_key(change, slot, &key))
+		return;
+
+	/* what is still to come counts when it has come */
+	if (at > change->fold->now)
+	{
+		if (added)
+		{
+			delta = ls_live_fold_lead(change->fold, key);
+			delta->later = Min(delta->later, at);
+		}
+		return;
+	}
+
+	delta = ls_live_fold_lead(change->fold, key);
+	if (change->plain.eval)
+	{
+		ls_live_eval_row(&change->plain, slot);
+		for (int i = 0; i < change->live->shape.n; i++)
+			ls_live_fold_add(change->fold, delta, i, change->plain.points[i], at, added);
+	}
+	if (change->special.eval)
+		touch_limits(change, delta, slot, at, added);
+}
+
+static void
+change_events(Change *change, LiveModel *live, int depth)
+{
+	EventChange events = {.live = live};
+	LiveIdentity identity;
+
+	events.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "event");
+	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, false);
+	ls_live_eval_begin(&events.plain, live, &live->event_rules);
+	ls_live_eval_begin(&events.special, live, &live->special_rules);
+	if (live->event_key)
+	{
+		events.econtext = CreateStandaloneExprContext();
+		events.key = ExecInitExpr(live->event_key, NULL);
+	}
+	read_change(change, event_row, &events);
+	ls_live_become_self(&identity);
+	if (events.econtext)
+		FreeExprContext(events.econtext, true);
+	ls_live_eval_end(&events.plain);
+	ls_live_eval_end(&events.special);
+	ls_live_apply(events.fold, depth);
+	ls_live_fold_end(events.fold);
+}
+
+/* ----------------------------------------------------------------
+ *		Leads
+ * ----------------------------------------------------------------
+ */
+
+typedef struct LeadChange
+{
+	LiveModel  *live;
+	LiveFold   *fold;
+	LiveEval	eval;
+} LeadChange;
+
+/*
+ * A lead's row went or came. Of an updated lead whose key stayed both halves
+ * arrive, and cancel out to a change of points.
+ */
+static void
+lead_row(TupleTableSlot *slot, bool added, void *arg)
+{
+	LeadChange *change = arg;
+	LiveDelta  *delta;
+	Datum		key;
+	bool		isnull;
+
+	key = slot_getattr(slot, change->live->model->lead_attno, &isnull);
+	if (isnull)
+		return;
+	delta = ls_live_fold_lead(change->fold, key);
+	if (!added)
+		delta->vanished = true;
+	else if (delta->vanished)
+		delta->vanished = false;
+	else
+		delta->appeared = true;
+	ls_live_eval_row(&change->eval, slot);
+	for (int i = 0; i < change->live->shape.n; i++)
+		ls_live_fold_add(change->fold, delta, i, change->eval.points[i], 0, added);
+}
+
+/* Is the key, and all that rules read, the same in both rows? */
+static bool
+same_for_rules(const LiveModel *live, TupleTableSlot *old_row, TupleTableSlot *new_row)
+{
+	TupleDesc	desc = old_row->tts_tupleDescriptor;
+
+	for (int i = -1; i < live->nlead_columns; i++)
+	{
+		AttrNumber	attno = i < 0 ? live->model->lead_attno : live->lead_columns[i];
+		Form_pg_attribute column = TupleDescAttr(desc, attno - 1);
+		bool		old_null;
+		bool		new_null;
+		Datum		old_value = slot_getattr(old_row, attno, &old_null);
+		Datum		new_value = slot_getattr(new_row, attno, &new_null);
+
+		if (old_null != new_null)
+			return false;
+		if (!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * An update of leads. The two transition tables run in step; where nothing that
+ * matters changed there is nothing to evaluate, which is most updates. Should a
+ * pair not be of one lead, both are taken as changed, which is right as well.
+ */
+static void
+lead_pairs(Change *change, LeadChange *leads)
+{
+	TupleTableSlot *old_row;
+	TupleTableSlot *new_row;
+	int			old_pointer;
+	int			new_pointer;
+	MemoryContext context;
+	MemoryContext oldcontext;
+
+	old_row = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
+	new_row = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
+	old_pointer = tuplestore_alloc_read_pointer(change->old_rows, EXEC_FLAG_REWIND);
+	new_pointer = tuplestore_alloc_read_pointer(change->new_rows, EXEC_FLAG_REWIND);
+	tuplestore_select_read_pointer(change->old_rows, old_pointer);
+	tuplestore_rescan(change->old_rows);
+	tuplestore_select_read_pointer(change->new_rows, new_pointer);
+	tuplestore_rescan(change->new_rows);
+	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	oldcontext = MemoryContextSwitchTo(context);
+	for (;;)
+	{
+		bool		has_old = tuplestore_gettupleslot(change->old_rows, true, false, old_row);
+		bool		has_new = tuplestore_gettupleslot(change->new_rows, true, false, new_row);
+
+		if (!has_old && !has_new)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		if (!has_old || !has_new || leads->live->lead_whole_row ||
+			!same_for_rules(leads->live, old_row, new_row))
+		{
+			if (has_old)
+				lead_row(old_row, false, leads);
+			if (has_new)
+				lead_row(new_row, true, leads);
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(old_row);
+	ExecDropSingleTupleTableSlot(new_row);
+}
+
+static void
+change_leads(Change *change, LiveModel *live, int depth)
+{
+	LeadChange	leads = {.live = live};
+	LiveIdentity identity;
+
+	leads.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "lead");
+	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, false);
+	ls_live_eval_begin(&leads.eval, live, &live->lead_rules);
+	if (change->old_rows && change->new_rows && change->map == NULL)
+		lead_pairs(change, &leads);
+	else if (change->old_row && change->new_row && !live->lead_whole_row && change->map == NULL &&
+			 same_for_rules(live, change->old_row, change->new_row))
+		 /* nothing to do */ ;
+	else
+		read_change(change, lead_row, &leads);
+	ls_live_become_self(&identity);
+	ls_live_eval_end(&leads.eval);
+	ls_live_apply(leads.fold, depth);
+	ls_live_fold_end(leads.fold);
+}
+
+/* ----------------------------------------------------------------
+ *		The trigger
+ * ----------------------------------------------------------------
+ */
+
+static void
+check_call(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("leadscore.live_change() can only be called as a trigger")));
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("trigger \"%s\" must fire after the change", trigger->tg_trigger->tgname),
+				 errhint("Run leadscore.publish(), which makes the triggers.")));
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) && !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) &&
+		((!TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && trigger->tg_newtable == NULL) ||
+		 (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && trigger->tg_oldtable == NULL)))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("trigger \"%s\" fires for statements and lacks transition tables",
+						trigger->tg_trigger->tgname),
+				 errhint("Run leadscore.publish(), which makes the triggers.")));
+}
+
+/*
+ * The models over the table that fired, or over the partitioned table that it is
+ * a partition of; *relid says which of them.
+ */
+static LiveTableData *
+find_models(Relation rel, Oid *relid)
+{
+	LiveTableData *table = ls_live_table_pin(RelationGetRelid(rel));
+	List	   *ancestors;
+	ListCell   *cell;
+
+	*relid = RelationGetRelid(rel);
+	if (table->nmodels > 0 || !rel->rd_rel->relispartition)
+		return table;
+	ancestors = get_partition_ancestors(RelationGetRelid(rel));
+	foreach(cell, ancestors)
+	{
+		ls_live_table_unpin(table);
+		table = ls_live_table_pin(lfirst_oid(cell));
+		*relid = lfirst_oid(cell);
+		if (table->nmodels > 0)
+			break;
+	}
+	list_free(ancestors);
+	return table;
+}
+
+static void
+begin_change(Change *change, TriggerData *trigger, Oid relid)
+{
+	memset(change, 0, sizeof(*change));
+	change->trigger = trigger;
+	change->rel = trigger->tg_relation;
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+	{
+		change->old_rows = trigger->tg_oldtable;
+		change->new_rows = trigger->tg_newtable;
+	}
+	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		change->new_row = trigger->tg_trigslot;
+	else
+	{
+		change->old_row = trigger->tg_trigslot;
+		if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+			change->new_row = trigger->tg_newslot;
+	}
+
+	if (relid != RelationGetRelid(change->rel))
+	{
+		Relation	parent = table_open(relid, AccessShareLock);
+
+		change->map = ls_attribute_map(RelationGetDescr(change->rel), RelationGetDescr(parent));
+		if (change->map)
+			change->mapped = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(parent)),
+													  &TTSOpsVirtual);
+		table_close(parent, NoLock);
+	}
+}
+
+static void
+end_change(Change *change)
+{
+	if (change->mapped)
+		ExecDropSingleTupleTableSlot(change->mapped);
+}
+
+/* A row trigger with old and new in another order of columns: pairs need mapping too. */
+Datum
+leadscore_live_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	MemoryContext context;
+	MemoryContext oldcontext;
+	LiveTableData *table;
+	Change		change;
+	Oid			relid;
+	int			depth;
+
+	check_call(fcinfo);
+	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore live", ALLOCSET_SMALL_SIZES);
+	oldcontext = MemoryContextSwitchTo(context);
+	depth = DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
+	table = find_models(trigger->tg_relation, &relid);
+	for (int i = 0; i < table->nmodels; i++)
+	{
+		LiveModel  *live = table->models[i];
+
+		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		{
+			ls_live_recompute_all(live, "truncate", depth);
+			continue;
+		}
+		begin_change(&change, trigger, relid);
+		if (live->model->events == relid)
+			change_events(&change, live, depth);
+		if (live->model->leads == relid)
+			change_leads(&change, live, depth);
+		end_change(&change);
+	}
+	ls_live_table_unpin(table);
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	return PointerGetDatum(NULL);
+}

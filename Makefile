@@ -54,7 +54,11 @@ OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_history.o \
 				src/pipeline/pipeline_trigger.o \
 				src/pipeline/pipeline_enforce.o \
-				src/pipeline/pipeline_ask.o
+				src/pipeline/pipeline_ask.o \
+				src/pipeline/pipeline_define.o \
+				src/pipeline/pipeline_check.o \
+				src/pipeline/pipeline_session.o \
+				src/pipeline/pipeline_audit.o
 OBJS_analytics =	src/analytics/columns.o \
 				src/analytics/query.o \
 				src/analytics/receive.o \
@@ -79,6 +83,8 @@ SQL_PARTS =		src/leadscore.sql \
 				src/live/live.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
+				src/pipeline/define.sql \
+				src/pipeline/history.sql \
 				src/analytics/analytics.sql \
 				src/analytics/reports.sql
 
@@ -87,7 +93,7 @@ REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past
 REGRESS_live =	live_dml
-REGRESS_pipeline =	pipeline_lifecycle
+REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit
 REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity analytics_reports
 
 ISOLATION =

@@ -72,6 +72,7 @@ typedef struct LsTransition
 typedef struct LsStageDef
 {
 	char	   *name;
+	size_t		len;
 	Datum		text;			/* name as text, for history */
 	Oid			label;			/* enum label, where the column is an enum */
 	char		kind;			/* o, w, l: open, won, lost */
@@ -147,9 +148,10 @@ typedef struct LsMove
 	LsRules    *rules;
 	TupleTableSlot *old_slot;	/* NULL on INSERT */
 	TupleTableSlot *new_slot;
-	const char *lead;			/* key as text */
+	Datum		key;
+	const char *lead;			/* key as text; NULL until ls_lead() is asked */
 	const char *reason;			/* NULL: none given */
-	TimestampTz at;
+	TimestampTz at;				/* 0 until ls_move_time() is asked */
 	bool		known[LS_MAX_SCORES];	/* scores fetched so far */
 	bool		absent[LS_MAX_SCORES];
 	double		score[LS_MAX_SCORES];
@@ -193,11 +195,18 @@ extern Expr *ls_guard_parse(const char *condition, LsGuardScope *scope, const ch
 extern LsFilledAs ls_filled_as(Oid type);
 extern bool ls_filled(Datum value, LsFilledAs as);
 
+/* pipeline_check.c */
+extern void ls_refuse_findings(const char *pipeline);
+extern void ls_compile_all(const char *pipeline);
+extern void ls_check_guard_on_tables(const char *pipeline, const char *condition, const char *what);
+
 /* pipeline_move.c */
 extern int	ls_stage_index(const LsRules *rules, Datum stage);
 extern char *ls_stage_text(const LsRules *rules, Datum stage, Oid type);
 extern List *ls_missing(LsMove *move, int from, int to);
 extern bool ls_allowed(LsMove *move, int from, int to);
+extern const char *ls_lead(LsMove *move);
+extern TimestampTz ls_move_time(LsMove *move);
 extern bool ls_move_score(LsMove *move, int source, double *score);
 extern char *ls_list_stages(const LsRules *rules, int from);
 extern char *ls_way(const LsRules *rules, int from, int to, int *next);
@@ -222,8 +231,12 @@ extern void ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lea
 							 TimestampTz at, const char *reason, bool has_score, double score);
 extern void ls_history_init(void);
 
-/* pipeline_trigger.c */
-extern void ls_trigger_init(void);
+/* pipeline_session.c */
+extern void ls_session_init(void);
 extern const char *ls_reason(void);
+extern bool ls_overridden(const LsRules *rules);
+extern bool ls_backdated(const LsRules *rules, TimestampTz *at);
+extern void ls_check_importer(const LsRules *rules);
+extern void ls_check_true_date(TimestampTz at);
 
 #endif							/* LS_PIPELINE_H */

@@ -1,6 +1,7 @@
 
 -- ---------------------------------------------------------------------------
--- Pipelines: stages, transitions and guards as rows; version 0 is the draft
+-- Pipelines: stages, transitions and guards as rows; version 0 is the draft.
+-- No foreign keys: a parallel restore would trip over them.
 -- ---------------------------------------------------------------------------
 
 CREATE TABLE leadscore.pipeline (
@@ -15,7 +16,7 @@ CREATE TABLE leadscore.pipeline (
 COMMENT ON TABLE leadscore.pipeline IS 'pipelines: who owns each, and which version is live';
 
 CREATE TABLE leadscore.pipeline_version (
-	pipeline text NOT NULL REFERENCES leadscore.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	version int4 NOT NULL CHECK (version >= 0),
 	published_at timestamptz,
 	published_by name,
@@ -32,8 +33,7 @@ CREATE TABLE leadscore.pipeline_stage (
 	kind text NOT NULL CHECK (kind IN ('open', 'won', 'lost')),
 	entry bool NOT NULL,
 	service_level interval CHECK (service_level > '0'),
-	PRIMARY KEY (pipeline, version, stage),
-	FOREIGN KEY (pipeline, version) REFERENCES leadscore.pipeline_version ON DELETE CASCADE
+	PRIMARY KEY (pipeline, version, stage)
 );
 COMMENT ON TABLE leadscore.pipeline_stage IS 'stages of each version of a pipeline, in order';
 
@@ -43,8 +43,7 @@ CREATE TABLE leadscore.pipeline_field (
 	field text NOT NULL CHECK (pg_catalog.octet_length(field) BETWEEN 1 AND 63),
 	columns name[] NOT NULL,
 	optional bool NOT NULL,
-	PRIMARY KEY (pipeline, version, field),
-	FOREIGN KEY (pipeline, version) REFERENCES leadscore.pipeline_version ON DELETE CASCADE
+	PRIMARY KEY (pipeline, version, field)
 );
 COMMENT ON TABLE leadscore.pipeline_field IS 'what a pipeline asks of a lead, and the columns it is looked for in, best first';
 
@@ -59,8 +58,6 @@ CREATE TABLE leadscore.pipeline_transition (
 	reason_required bool NOT NULL,
 	fields text[] NOT NULL,
 	PRIMARY KEY (pipeline, version, from_stage, to_stage),
-	FOREIGN KEY (pipeline, version, from_stage) REFERENCES leadscore.pipeline_stage ON DELETE CASCADE,
-	FOREIGN KEY (pipeline, version, to_stage) REFERENCES leadscore.pipeline_stage ON DELETE CASCADE,
 	CHECK (from_stage <> to_stage)
 );
 COMMENT ON TABLE leadscore.pipeline_transition IS 'allowed moves, and what each asks for beside its guards';
@@ -73,8 +70,7 @@ CREATE TABLE leadscore.pipeline_guard (
 	label text NOT NULL,
 	ordinal int4 NOT NULL,
 	condition text NOT NULL,
-	PRIMARY KEY (pipeline, version, from_stage, to_stage, label),
-	FOREIGN KEY (pipeline, version, from_stage, to_stage) REFERENCES leadscore.pipeline_transition ON DELETE CASCADE
+	PRIMARY KEY (pipeline, version, from_stage, to_stage, label)
 );
 COMMENT ON TABLE leadscore.pipeline_guard IS 'guards: SQL conditions over the new row that a move must meet';
 
@@ -82,7 +78,7 @@ CREATE TABLE leadscore.enforced (
 	relation regclass PRIMARY KEY,
 	stage_column name NOT NULL,
 	key_column name NOT NULL,
-	pipeline text NOT NULL REFERENCES leadscore.pipeline,
+	pipeline text NOT NULL,
 	fields jsonb NOT NULL,
 	model text,
 	history bool NOT NULL,
@@ -93,8 +89,7 @@ COMMENT ON TABLE leadscore.enforced IS 'tables under a pipeline (columns as they
 
 -- ---------------------------------------------------------------------------
 -- History. Written by C code straight into the heap; every other way is barred
--- by the trigger below. Its key could be any partition's, since ids are unique
--- by themselves.
+-- by the trigger below. One index, as small as can be: it is half the cost of a row.
 -- ---------------------------------------------------------------------------
 
 CREATE TABLE leadscore.stage_history (
@@ -113,9 +108,9 @@ CREATE TABLE leadscore.stage_history (
 	session_name text COLLATE "C" NOT NULL,
 	user_name text COLLATE "C" NOT NULL,
 	reason text,
-	model text COLLATE "C",
-	PRIMARY KEY (relation, lead, id)
+	model text COLLATE "C"
 ) USING heap;
+CREATE INDEX stage_history_lead ON leadscore.stage_history (lead, relation);
 COMMENT ON TABLE leadscore.stage_history IS 'every stage every lead went through, who moved it, when and why; appended to by leadscore alone';
 COMMENT ON COLUMN leadscore.stage_history.id IS 'order of the moves of a lead';
 COMMENT ON COLUMN leadscore.stage_history.at IS 'clock time of the move; for imported rows the true time that was given';

@@ -136,7 +136,6 @@ missing_for(Lead *lead, int to)
 	move.new_slot = moved_row(lead, to);
 	move.lead = lead->key;
 	move.reason = ls_reason();
-	move.at = GetCurrentTimestamp();
 	missing = ls_missing(&move, lead->stage, to);
 	ExecDropSingleTupleTableSlot(move.new_slot);
 	return missing;

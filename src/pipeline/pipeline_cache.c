@@ -159,7 +159,7 @@ ls_pipeline_init(void)
 	CacheRegisterSyscacheCallback(ENUMOID, on_syscache_message, (Datum) 0);
 	RegisterXactCallback(on_transaction_end, NULL);
 	ls_history_init();
-	ls_trigger_init();
+	ls_session_init();
 }
 
 Datum
@@ -351,6 +351,7 @@ load_stages(LsRules *rules, Oid *types, Datum *args)
 		MemoryContext before = MemoryContextSwitchTo(rules->context);
 
 		stage->name = pstrdup(spi_text(tuple, 1));
+		stage->len = strlen(stage->name);
 		stage->text = CStringGetTextDatum(stage->name);
 		stage->kind = spi_text(tuple, 2)[0];
 		stage->entry = spi_bool(tuple, 3);

@@ -13,9 +13,13 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "pipeline/pipeline.h"
 #include "stage/stage.h"
+
+/* digits and sign of the longest int8 */
+#define MAX_INT8_LEN	20
 
 /* index of a stage in its pipeline; -1 if the pipeline does not know it */
 int
@@ -41,10 +45,8 @@ ls_stage_index(const LsRules *rules, Datum stage)
 
 				for (int i = 0; i < rules->nstages; i++)
 				{
-					text	   *name = DatumGetTextPP(rules->stages[i].text);
-
-					if (VARSIZE_ANY_EXHDR(name) == len &&
-						memcmp(VARDATA_ANY(name), VARDATA_ANY(t), len) == 0)
+					if (rules->stages[i].len == len &&
+						memcmp(rules->stages[i].name, VARDATA_ANY(t), len) == 0)
 						return i;
 				}
 				return -1;
@@ -102,6 +104,44 @@ run_expression(LsRules *rules, ExprState *state, Datum *value)
 	return !isnull;
 }
 
+/*
+ * The lead's key as text, and the time of the move: both cost more than the
+ * check of a simple transition, so they are made when something needs them.
+ */
+const char *
+ls_lead(LsMove *move)
+{
+	if (move->lead == NULL)
+	{
+		LsRules    *rules = move->rules;
+		char		buf[MAX_INT8_LEN + 1];
+
+		switch (rules->key_type)
+		{
+			case INT8OID:
+				pg_lltoa(DatumGetInt64(move->key), buf);
+				move->lead = pstrdup(buf);
+				break;
+			case INT4OID:
+				pg_ltoa(DatumGetInt32(move->key), buf);
+				move->lead = pstrdup(buf);
+				break;
+			default:
+				move->lead = OutputFunctionCall(&rules->key_out, move->key);
+				break;
+		}
+	}
+	return move->lead;
+}
+
+TimestampTz
+ls_move_time(LsMove *move)
+{
+	if (move->at == 0)
+		move->at = GetCurrentTimestamp();
+	return move->at;
+}
+
 /* the lead's score in a model at the moment of the move; false: it has none */
 bool
 ls_move_score(LsMove *move, int source, double *score)
@@ -114,8 +154,8 @@ ls_move_score(LsMove *move, int source, double *score)
 		Datum		value;
 
 		set_param(rules, LS_PARAM_MODEL, CStringGetTextDatum(rules->scores[source].model), false);
-		set_param(rules, LS_PARAM_LEAD, CStringGetTextDatum(move->lead), false);
-		set_param(rules, LS_PARAM_AT, TimestampTzGetDatum(move->at), false);
+		set_param(rules, LS_PARAM_LEAD, CStringGetTextDatum(ls_lead(move)), false);
+		set_param(rules, LS_PARAM_AT, TimestampTzGetDatum(ls_move_time(move)), false);
 		MemoryContextSwitchTo(before);
 		move->absent[source] = !run_expression(rules, rules->scores[source].state, &value);
 		move->score[source] = move->absent[source] ? 0 : DatumGetFloat8(value);

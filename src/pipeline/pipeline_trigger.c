@@ -1,6 +1,6 @@
 /*
  * pipeline_trigger.c
- *	  The trigger on enforced tables, and the session settings it looks at.
+ *	  The trigger on enforced tables.
  *
  * It is an AFTER ROW trigger because what counts is the row as it was stored: a
  * BEFORE trigger cannot see what later BEFORE triggers make of it. Every version
@@ -11,7 +11,6 @@
 #include "leadscore.h"
 
 #include "access/htup_details.h"
-#include "access/parallel.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -19,45 +18,16 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "pipeline/pipeline.h"
 
 PG_FUNCTION_INFO_V1(leadscore_enforce_stage);
 PG_FUNCTION_INFO_V1(leadscore_enforced_columns);
-
-/*
- * leadscore.reason: why the moves of this transaction (SET LOCAL) or session
- * are made. Recorded with each; some transitions require one.
- */
-static char *reason_setting = NULL;
-
-void
-ls_trigger_init(void)
-{
-	DefineCustomStringVariable("leadscore.reason",
-							   "Why leads are moved; recorded in the history of stages.",
-							   "Use SET LOCAL, so that it holds for one transaction.",
-							   &reason_setting, "", PGC_USERSET, 0, NULL, NULL, NULL);
-}
-
-/* the reason that is set, or NULL; blanks are no reason */
-const char *
-ls_reason(void)
-{
-	const char *p = reason_setting;
-
-	while (p != NULL && (*p == ' ' || (*p >= '\t' && *p <= '\r')))
-		p++;
-	return p == NULL || *p == '\0' ? NULL : reason_setting;
-}
 
 /* a column of a row, checked not to be NULL */
 static Datum
@@ -124,7 +94,7 @@ refuse_move(LsMove *move, Relation rel, int from, const char *from_text, int to,
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
-			 errmsg("lead %s cannot move from %s to %s", move->lead, from_text, to_text),
+			 errmsg("lead %s cannot move from %s to %s", ls_lead(move), from_text, to_text),
 			 errdetail_internal("%s", detail),
 			 hint != NULL ? errhint("%s", hint) : 0,
 			 error_fields(rules, rel)));
@@ -138,7 +108,7 @@ refuse_entry(LsMove *move, Relation rel, const char *to_text)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
-			 errmsg("lead %s cannot start as %s", move->lead, to_text),
+			 errmsg("lead %s cannot start as %s", ls_lead(move), to_text),
 			 errdetail("That is not an entry stage of pipeline %s.", rules->pipeline),
 			 entries != NULL ? errhint("A lead starts as %s.", entries) : 0,
 			 error_fields(rules, rel)));
@@ -153,9 +123,11 @@ record(LsMove *move, LsHistoryKind kind, Datum from, bool from_null, Datum to, b
 
 	if (!rules->history)
 		return;
+	if (ls_backdated(rules, &move->at) && (kind == LS_KIND_ENTRY || kind == LS_KIND_MOVE))
+		kind = LS_KIND_IMPORTED;
 	if (rules->has_model)
 		has_score = ls_move_score(move, 0, &score);
-	ls_history_write(rules, kind, move->lead, from, from_null, to, to_null, move->at, move->reason,
+	ls_history_write(rules, kind, ls_lead(move), from, from_null, to, to_null, ls_move_time(move), move->reason,
 					 has_score, score);
 }
 
@@ -175,14 +147,14 @@ begin_move(LsMove *move, LsRules *rules, Relation rel, TupleTableSlot *old_slot,
 	move->rules = rules;
 	move->old_slot = old_slot;
 	move->new_slot = new_slot;
-	move->lead = OutputFunctionCall(&rules->key_out, key_of(rules, rel, slot));
+	move->key = key_of(rules, rel, slot);
 	move->reason = ls_reason();
-	move->at = GetCurrentTimestamp();
 }
 
 static void
 end_move(LsMove *move)
 {
+	/* whether or not a guard or a score was asked for, this is cheap */
 	ResetExprContext(move->rules->econtext);
 }
 
@@ -191,13 +163,18 @@ static void
 enter(LsRules *rules, Relation rel, TupleTableSlot *slot, Datum stage)
 {
 	LsMove		move;
+	LsHistoryKind kind = LS_KIND_ENTRY;
 	int			to = ls_stage_index(rules, stage);
 	Oid			type = TupleDescAttr(RelationGetDescr(rel), rules->stage_attno - 1)->atttypid;
 
 	begin_move(&move, rules, rel, NULL, slot);
-	if (to < 0 || !rules->stages[to].entry)
+	if (to >= 0 && rules->stages[to].entry)
+		kind = LS_KIND_ENTRY;
+	else if (to >= 0 && ls_overridden(rules))
+		kind = LS_KIND_OVERRIDE;
+	else
 		refuse_entry(&move, rel, ls_stage_text(rules, stage, type));
-	record(&move, LS_KIND_ENTRY, (Datum) 0, true, rules->stages[to].text, false);
+	record(&move, kind, (Datum) 0, true, rules->stages[to].text, false);
 	end_move(&move);
 }
 
@@ -231,9 +208,10 @@ rekey(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *ne
 	const char *new_key;
 
 	begin_move(&move, rules, rel, NULL, new_slot);
-	new_key = move.lead;
-	old_key = OutputFunctionCall(&rules->key_out, key_of(rules, rel, old_slot));
-	move.lead = old_key;
+	new_key = ls_lead(&move);
+	move.key = key_of(rules, rel, old_slot);
+	move.lead = NULL;
+	old_key = ls_lead(&move);
 	move.reason = psprintf("now %s", new_key);
 	record(&move, LS_KIND_REKEYED, text, false, (Datum) 0, true);
 	memset(move.known, 0, sizeof(move.known));
@@ -269,19 +247,25 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 	else if (moved)
 	{
 		LsMove		move;
+		LsHistoryKind kind = LS_KIND_MOVE;
 
 		begin_move(&move, rules, rel, old_slot, new_slot);
 		if (to_null)
 			ereport(ERROR,
 					(errcode(ERRCODE_CHECK_VIOLATION),
-					 errmsg("lead %s cannot leave its pipeline", move.lead),
+					 errmsg("lead %s cannot leave its pipeline", ls_lead(&move)),
 					 errdetail("Its stage would become NULL."),
 					 from >= 0 ? errhint("%s", hint_from(&move, from)) : 0,
 					 error_fields(rules, rel)));
-		if (!ls_allowed(&move, from, to))
+		if (ls_allowed(&move, from, to))
+			kind = LS_KIND_MOVE;
+		else if (to >= 0 && ls_overridden(rules))
+			kind = LS_KIND_OVERRIDE;
+		else
 			refuse_move(&move, rel, from, ls_stage_text(rules, from_stage, type),
 						to, ls_stage_text(rules, to_stage, type));
-		record(&move, LS_KIND_MOVE, rules->stages[from].text, false, rules->stages[to].text, false);
+		record(&move, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, from_stage, type) : NULL), false,
+			   rules->stages[to].text, false);
 		end_move(&move);
 	}
 

@@ -19,7 +19,7 @@ ROUNDS=${ROUNDS:-5}
 names=() sqls=() sets=() reaches=() repeats=() befores=() floors=() kinds=()
 floor_at=0
 
-prepare() { psql -Xq -v ON_ERROR_STOP=1 -o /dev/null -c "$1"; }
+prepare() { PGOPTIONS="-c client_min_messages=warning" psql -Xq -v ON_ERROR_STOP=1 -o /dev/null -c "$1"; }
 
 table() {
 	title=$1

@@ -23,7 +23,7 @@
  * Why this holds to the last bit, with the rounding of doubles:
  *
  * 1. Elements are compared by r computed as a whole number and a fraction in
- *	  [0, 1) (see rank_of), a function of the element alone. It is a total
+ *	  [0, 1) (score_element_rank), a function of the element alone. It is a total
  *	  order, so the largest of a set does not depend on the order of comparing,
  *	  and nothing drifts however many unions are made. The fraction is off by
  *	  less than 1e-15: an element not above another truly exceeds it by a factor
@@ -55,26 +55,31 @@
  * ----------------------------------------------------------------
  */
 
-/* r of an element that is not zero: whole + fraction, 0 <= fraction < 1 */
-typedef struct Rank
-{
-	int64_t		whole;
-	double		fraction;
-} Rank;
-
 /*
  * at / half_life is split by integer division, so that no digit of an instant
  * is lost where the half-life is short: 10,000 years are 3e11 half-lives of a
  * second, which leaves a double 5 digits for the fraction.
+ *
+ * Where nothing ages, elements rank by value: exponent and mantissa.
  */
-static Rank
-rank_of(ScoreElement e, int64_t half_life)
+ScoreRank
+score_element_rank(ScoreElement e, int64_t half_life)
 {
-	Rank		r;
+	ScoreRank	r = {(e.value > 0.0) - (e.value < 0.0), 0, 0.0};
 	int			exponent;
-	double		mantissa = frexp(fabs(e.value), &exponent); /* in [0.5, 1) */
-	int64_t		rest = e.at % half_life;
+	double		mantissa;
+	int64_t		rest;
 
+	if (r.sign == 0)
+		return r;
+	mantissa = frexp(fabs(e.value), &exponent); /* in [0.5, 1) */
+	if (half_life == 0)
+	{
+		r.whole = exponent;
+		r.fraction = mantissa;
+		return r;
+	}
+	rest = e.at % half_life;
 	r.whole = e.at / half_life + exponent;
 	if (rest < 0)
 	{
@@ -87,7 +92,7 @@ rank_of(ScoreElement e, int64_t half_life)
 		r.fraction += 1.0;
 		r.whole--;
 	}
-	/* rest / half_life may have been rounded up to 1 */
+	/* either sum may have been rounded up to 1 */
 	if (r.fraction >= 1.0)
 	{
 		r.fraction -= 1.0;
@@ -96,31 +101,15 @@ rank_of(ScoreElement e, int64_t half_life)
 	return r;
 }
 
-static inline int
-sign_of(double v)
-{
-	return (v > 0.0) - (v < 0.0);
-}
-
 int
-score_element_compare(ScoreElement a, ScoreElement b, int64_t half_life)
+score_rank_compare(const ScoreRank *a, const ScoreRank *b)
 {
-	int			sign = sign_of(a.value);
-	Rank		ra,
-				rb;
-
-	if (half_life == 0)
-		return (a.value > b.value) - (a.value < b.value);
-	if (sign != sign_of(b.value))
-		return sign > sign_of(b.value) ? 1 : -1;
-	if (sign == 0 || (a.value == b.value && a.at == b.at))
-		return 0;
-	ra = rank_of(a, half_life);
-	rb = rank_of(b, half_life);
-	if (ra.whole != rb.whole)
-		return ra.whole > rb.whole ? sign : -sign;
-	if (ra.fraction != rb.fraction)
-		return ra.fraction > rb.fraction ? sign : -sign;
+	if (a->sign != b->sign)
+		return a->sign > b->sign ? 1 : -1;
+	if (a->whole != b->whole)
+		return a->whole > b->whole ? a->sign : -a->sign;
+	if (a->fraction != b->fraction)
+		return a->fraction > b->fraction ? a->sign : -a->sign;
 	return 0;
 }
 
@@ -258,29 +247,44 @@ score_span_encode(const ScoreSpan *span, unsigned char *buf)
 }
 
 void
-score_span_extend(ScoreSpan *a, const ScoreSpan *b)
-{
-	for (int i = 0; i < a->shape.n; i++)
-	{
-		int64_t		half_life = a->shape.c[i].half_life;
-
-		if (score_element_compare(b->low[i], a->low[i], half_life) < 0)
-			a->low[i] = b->low[i];
-		if (score_element_compare(b->high[i], a->high[i], half_life) > 0)
-			a->high[i] = b->high[i];
-	}
-	a->single = false;
-}
-
-bool
-score_span_contains(const ScoreSpan *span, const ScoreSpan *b)
+score_span_rank(ScoreSpan *span)
 {
 	for (int i = 0; i < span->shape.n; i++)
 	{
 		int64_t		half_life = span->shape.c[i].half_life;
 
-		if (score_element_compare(b->low[i], span->low[i], half_life) < 0 ||
-			score_element_compare(b->high[i], span->high[i], half_life) > 0)
+		span->low_rank[i] = score_element_rank(span->low[i], half_life);
+		span->high_rank[i] = span->single ? span->low_rank[i] :
+			score_element_rank(span->high[i], half_life);
+	}
+}
+
+void
+score_span_extend(ScoreSpan *a, const ScoreSpan *b)
+{
+	for (int i = 0; i < a->shape.n; i++)
+	{
+		if (score_rank_compare(&b->low_rank[i], &a->low_rank[i]) < 0)
+		{
+			a->low[i] = b->low[i];
+			a->low_rank[i] = b->low_rank[i];
+		}
+		if (score_rank_compare(&b->high_rank[i], &a->high_rank[i]) > 0)
+		{
+			a->high[i] = b->high[i];
+			a->high_rank[i] = b->high_rank[i];
+		}
+	}
+	a->single = false;
+}
+
+bool
+score_span_contains(const ScoreSpan *a, const ScoreSpan *b)
+{
+	for (int i = 0; i < a->shape.n; i++)
+	{
+		if (score_rank_compare(&b->low_rank[i], &a->low_rank[i]) < 0 ||
+			score_rank_compare(&b->high_rank[i], &a->high_rank[i]) > 0)
 			return false;
 	}
 	return true;
@@ -354,22 +358,15 @@ contribution(const ScoreComponent *c, ScoreElement e, int64_t t)
 }
 
 void
-score_span_extent(const ScoreSpan *span, int64_t t, double *low, double *high)
+score_span_extent(const ScoreSpan *span, int64_t t, ScoreExtent *extent)
 {
 	for (int i = 0; i < span->shape.n; i++)
 	{
-		low[i] = contribution(&span->shape.c[i], span->low[i], t);
-		high[i] = span->single ? low[i] : contribution(&span->shape.c[i], span->high[i], t);
-	}
-}
+		const ScoreComponent *c = &span->shape.c[i];
 
-/* r as one number: good enough to measure with */
-double
-score_element_measure(ScoreElement e, int64_t half_life)
-{
-	if (e.value == 0.0 || half_life == 0)
-		return e.value;
-	return log2(fabs(e.value)) + (double) e.at / (double) half_life;
+		extent->low[i] = contribution(c, span->low[i], t);
+		extent->high[i] = span->single ? extent->low[i] : contribution(c, span->high[i], t);
+	}
 }
 
 /*
@@ -395,36 +392,37 @@ pack_penalty(double growth, int realm)
 }
 
 float
-score_span_penalty(const ScoreSpan *a, const ScoreSpan *b, int64_t t)
+score_penalty(const ScoreExtent *held, const ScoreExtent *added, int n)
 {
 	double		growth = 0.0;
 
-	for (int i = 0; i < a->shape.n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		const ScoreComponent *c = &a->shape.c[i];
-		double		b_low = contribution(c, b->low[i], t);
-		double		b_high = b->single ? b_low : contribution(c, b->high[i], t);
-		double		a_low = contribution(c, a->low[i], t);
-		double		a_high = contribution(c, a->high[i], t);
-
-		if (b_low < a_low)
-			growth += a_low - b_low;
-		if (b_high > a_high)
-			growth += b_high - a_high;
+		if (added->low[i] < held->low[i])
+			growth += held->low[i] - added->low[i];
+		if (added->high[i] > held->high[i])
+			growth += added->high[i] - held->high[i];
 	}
-	if (growth > 0.0)
-		return pack_penalty(growth, 1);
+	return growth > 0.0 ? pack_penalty(growth, 1) : 0.0f;
+}
 
-	for (int i = 0; i < a->shape.n; i++)
+double
+score_rank_measure(const ScoreRank *r)
+{
+	return r->sign * ((double) r->whole + r->fraction);
+}
+
+float
+score_hidden_penalty(const ScoreSpan *held, const ScoreSpan *added)
+{
+	double		growth = 0.0;
+
+	for (int i = 0; i < held->shape.n; i++)
 	{
-		int64_t		half_life = a->shape.c[i].half_life;
-
-		if (half_life == 0)
-			continue;
-		if (score_element_compare(b->low[i], a->low[i], half_life) < 0)
-			growth += fabs(score_element_measure(a->low[i], half_life) - score_element_measure(b->low[i], half_life));
-		if (score_element_compare(b->high[i], a->high[i], half_life) > 0)
-			growth += fabs(score_element_measure(b->high[i], half_life) - score_element_measure(a->high[i], half_life));
+		if (score_rank_compare(&added->low_rank[i], &held->low_rank[i]) < 0)
+			growth += fabs(score_rank_measure(&held->low_rank[i]) - score_rank_measure(&added->low_rank[i]));
+		if (score_rank_compare(&added->high_rank[i], &held->high_rank[i]) > 0)
+			growth += fabs(score_rank_measure(&added->high_rank[i]) - score_rank_measure(&held->high_rank[i]));
 	}
 	return growth > 0.0 ? pack_penalty(growth, 0) : 0.0f;
 }

@@ -22,12 +22,27 @@ typedef struct ScoreElement
 	int64_t		at;				/* 0 where the component does not age */
 } ScoreElement;
 
+/*
+ * Where an element stands among those of its component, at every instant:
+ * sign, then whole + fraction (ascending if positive, descending if negative).
+ */
+typedef struct ScoreRank
+{
+	int			sign;			/* -1, 0, 1 */
+	int64_t		whole;
+	double		fraction;		/* in [0, 1) */
+} ScoreRank;
+
 typedef struct ScoreSpan
 {
 	bool		single;			/* one score: low = high, shape.c holds it whole */
-	Score		shape;			/* of a span of several, values and instants are not set */
+	Score		shape;			/* of a span of several, values and instants are the low ones */
 	ScoreElement low[SCORE_MAX_COMPONENTS];
 	ScoreElement high[SCORE_MAX_COMPONENTS];
+
+	/* set by score_span_rank, for those who compare spans */
+	ScoreRank	low_rank[SCORE_MAX_COMPONENTS];
+	ScoreRank	high_rank[SCORE_MAX_COMPONENTS];
 } ScoreSpan;
 
 /*
@@ -48,31 +63,44 @@ typedef struct ScoreSpan
 extern bool score_span_decode(const unsigned char *buf, size_t len, ScoreSpan *span);
 extern size_t score_span_encode(const ScoreSpan *span, unsigned char *buf);
 
-/* Widen a to hold b too; the shapes must be the same. */
+/*
+ * Ranks are a second step, since searches need none. The functions that compare
+ * spans demand that both are ranked, and that their shapes are the same.
+ */
+extern ScoreRank score_element_rank(ScoreElement e, int64_t half_life);
+extern int	score_rank_compare(const ScoreRank *a, const ScoreRank *b);
+extern double score_rank_measure(const ScoreRank *r);	/* as one number, rounded */
+extern void score_span_rank(ScoreSpan *span);
+
+/* Widen a to hold b too. */
 extern void score_span_extend(ScoreSpan *a, const ScoreSpan *b);
+
+/* Does a hold b, component by component (the invariant, for checks)? */
+extern bool score_span_contains(const ScoreSpan *a, const ScoreSpan *b);
 
 /* No score of the span totals more than this at instant t, nor less. */
 extern double score_span_upper(const ScoreSpan *span, int64_t t);
 extern double score_span_lower(const ScoreSpan *span, int64_t t);
 
-/* Does the span hold b, component by component (the invariant, for checks)? */
-extern bool score_span_contains(const ScoreSpan *span, const ScoreSpan *b);
-
-/* Order of two elements with one half-life (0: none), the same at every instant. */
-extern int	score_element_compare(ScoreElement a, ScoreElement b, int64_t half_life);
-
-/* About log2 |value| + at / half_life, or the value where nothing ages: good enough to measure with. */
-extern double score_element_measure(ScoreElement e, int64_t half_life);
-
 /*
  * Clustering: nothing below changes an answer, only how many pages are read.
  */
 
-/* What each component contributes at instant t, from its least to its greatest. */
-extern void score_span_extent(const ScoreSpan *span, int64_t t, double *low, double *high);
+/* What each component contributes at an instant, from its least to its greatest. */
+typedef struct ScoreExtent
+{
+	double		low[SCORE_MAX_COMPONENTS];
+	double		high[SCORE_MAX_COMPONENTS];
+} ScoreExtent;
 
-/* How much a, at instant t, would have to grow to hold b; >= 0, and 0 if not at all. */
-extern float score_span_penalty(const ScoreSpan *a, const ScoreSpan *b, int64_t t);
+extern void score_span_extent(const ScoreSpan *span, int64_t t, ScoreExtent *extent);
+
+/*
+ * How much a span with extent held would have to grow to hold one with extent
+ * added: in points, and where that is 0, in half-lives. Never below 0.
+ */
+extern float score_penalty(const ScoreExtent *held, const ScoreExtent *added, int n);
+extern float score_hidden_penalty(const ScoreSpan *held, const ScoreSpan *added);
 
 /*
  * A place on a Z-order curve through the contributions at instant t.

@@ -221,9 +221,11 @@ leadscore_score_gist_union(PG_FUNCTION_ARGS)
 	ScoreSpan	span;
 
 	span_from_datum(entries->vector[0].key, &all);
+	score_span_rank(&all);
 	for (int i = 1; i < entries->n; i++)
 	{
 		span_from_datum(entries->vector[i].key, &span);
+		score_span_rank(&span);
 		extend_checked(&all, &span);
 		Assert(score_span_contains(&all, &span));
 	}
@@ -297,10 +299,10 @@ read_shape_from_root(Relation index, Oid compress, Score *shape)
 }
 
 /*
- * Called for each row that enters the index. Other keys meet the row's score
- * only where pages are chosen and split, which on an index of a single page is
- * never: so its shape is compared here, with what the root page holds when the
- * statement (or build) inserts its first row, and with that row from then on.
+ * Called for each row that enters the index. Keys meet where pages are chosen
+ * and split, which on an index of a single page is never: so the row's shape is
+ * compared here. The first row of a statement (or build) is compared with what
+ * the root page holds, and the others with that row.
  *
  * What remains open: two transactions that each insert the first row of an empty
  * index at the same moment. Answers are right as long as there are leaf keys
@@ -318,18 +320,15 @@ leadscore_score_gist_compress(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(entry);
 
 	ls_score_from_datum(entry->key, &s);
-	if (shape == NULL && entry->rel != NULL)
+	if (shape == NULL)
 	{
-		Score		held;
-
-		if (read_shape_from_root(entry->rel, fcinfo->flinfo->fn_oid, &held))
-		{
-			shape = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Score));
-			*shape = held;
-			fcinfo->flinfo->fn_extra = shape;
-		}
+		shape = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Score));
+		if (entry->rel == NULL || !read_shape_from_root(entry->rel, fcinfo->flinfo->fn_oid, shape))
+			*shape = s;
+		check_shape(shape, &s);
+		fcinfo->flinfo->fn_extra = shape;
 	}
-	if (shape != NULL)
+	else
 		check_shape(shape, &s);
 
 	/* keys are stored as they are, so a toasted score must be fetched here */
@@ -350,123 +349,214 @@ leadscore_score_gist_compress(PG_FUNCTION_ARGS)
  * ----------------------------------------------------------------
  */
 
-/* How much the page's key would grow: see score_span_penalty. */
+/*
+ * The row that is looking for a page, as last seen: it is asked about with every
+ * key of every page on its way down, and so read and measured only once.
+ */
+typedef struct PlacedRow
+{
+	int64		now;
+	int			len;			/* of key; 0: none yet */
+	char		key[SCORE_SPAN_MAX_ENCODED];
+	ScoreSpan	span;
+	ScoreExtent extent;
+} PlacedRow;
+
+static const PlacedRow *
+placed_row(FunctionCallInfo fcinfo, Datum key)
+{
+	PlacedRow  *row = (PlacedRow *) fcinfo->flinfo->fn_extra;
+	struct varlena *v = PG_DETOAST_DATUM_PACKED(key);
+	int			len = VARSIZE_ANY_EXHDR(v);
+
+	if (row == NULL)
+	{
+		row = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(PlacedRow));
+		row->len = 0;
+		fcinfo->flinfo->fn_extra = row;
+	}
+	if (row->len != len || memcmp(row->key, VARDATA_ANY(v), len) != 0)
+	{
+		row->len = 0;			/* not valid until all of it is */
+		span_from_datum(PointerGetDatum(v), &row->span);
+		score_span_rank(&row->span);
+		row->now = placing_instant();
+		score_span_extent(&row->span, row->now, &row->extent);
+		memcpy(row->key, VARDATA_ANY(v), len);
+		row->len = len;
+	}
+	return row;
+}
+
+/*
+ * How much the page's key would have to grow, now; among keys that need not
+ * grow now, how much they would at other instants.
+ */
 Datum
 leadscore_score_gist_penalty(PG_FUNCTION_ARGS)
 {
 	GISTENTRY  *page = (GISTENTRY *) PG_GETARG_POINTER(0);
-	GISTENTRY  *row = (GISTENTRY *) PG_GETARG_POINTER(1);
+	GISTENTRY  *added = (GISTENTRY *) PG_GETARG_POINTER(1);
 	float	   *penalty = (float *) PG_GETARG_POINTER(2);
+	const PlacedRow *row = placed_row(fcinfo, added->key);
 	ScoreSpan	held;
-	ScoreSpan	added;
+	ScoreExtent extent;
 
 	span_from_datum(page->key, &held);
-	span_from_datum(row->key, &added);
-	check_shape(&held.shape, &added.shape);
-	*penalty = score_span_penalty(&held, &added, placing_instant());
+	check_shape(&held.shape, &row->span.shape);
+	score_span_extent(&held, row->now, &extent);
+	*penalty = score_penalty(&extent, &row->extent, held.shape.n);
+	if (*penalty == 0.0f)
+	{
+		score_span_rank(&held);
+		*penalty = score_hidden_penalty(&held, &row->span);
+	}
 	PG_RETURN_POINTER(penalty);
 }
 
-/* An entry to be split: the middle of its span per component, and where it came from. */
+/* An entry to be split. */
 typedef struct SplitItem
 {
-	double		at_axis;		/* on the axis of the split */
+	double		middle;			/* of its contributions, on the axis of the split */
 	double		tie;			/* where clamping makes those equal */
-	OffsetNumber offset;
+	int			index;
 } SplitItem;
 
-static int
-compare_split_items(const void *pa, const void *pb)
+static inline bool
+split_item_before(const SplitItem *a, const SplitItem *b)
 {
-	const SplitItem *a = pa;
-	const SplitItem *b = pb;
-
-	if (a->at_axis != b->at_axis)
-		return a->at_axis > b->at_axis ? 1 : -1;
+	if (a->middle != b->middle)
+		return a->middle < b->middle;
 	if (a->tie != b->tie)
-		return a->tie > b->tie ? 1 : -1;
-	return (int) a->offset - (int) b->offset;
+		return a->tie < b->tie;
+	return a->index < b->index;
 }
 
 /*
- * Split in two halves of equal size along the component whose contributions are
- * spread widest at the placing instant: what a bound loses on a page is the sum
- * of the spreads, and halving the widest takes away most.
+ * Bring the k smallest items to the front, in any order: Hoare's selection, with
+ * the middle of three as pivot. Items are distinct, since their indexes are.
+ */
+static void
+select_smallest(SplitItem *items, int n, int k)
+{
+	int			from = 0;
+	int			to = n - 1;
+
+	while (from < to)
+	{
+		int			i = from;
+		int			j = to;
+		int			m = from + (to - from) / 2;
+		SplitItem	pivot;
+
+		if (split_item_before(&items[m], &items[from]))
+			m = split_item_before(&items[from], &items[to]) ? from :
+				split_item_before(&items[m], &items[to]) ? to : m;
+		else if (split_item_before(&items[to], &items[m]))
+			m = split_item_before(&items[to], &items[from]) ? from : to;
+		pivot = items[m];
+
+		while (i <= j)
+		{
+			while (split_item_before(&items[i], &pivot))
+				i++;
+			while (split_item_before(&pivot, &items[j]))
+				j--;
+			if (i <= j)
+			{
+				SplitItem	swap = items[i];
+
+				items[i++] = items[j];
+				items[j--] = swap;
+			}
+		}
+		/* all of from .. j are before all of i .. to */
+		if (k <= j)
+			to = j;
+		else if (k >= i)
+			from = i;
+		else
+			return;
+	}
+}
+
+/*
+ * Split into two halves along the component whose contributions are spread
+ * widest now: what a bound loses on a page is the sum of the spreads, and halving
+ * the widest takes away most.
  */
 Datum
 leadscore_score_gist_picksplit(PG_FUNCTION_ARGS)
 {
 	GistEntryVector *entries = (GistEntryVector *) PG_GETARG_POINTER(0);
 	GIST_SPLITVEC *v = (GIST_SPLITVEC *) PG_GETARG_POINTER(1);
-	OffsetNumber last = entries->n - 1;
-	int			nitems = last - FirstOffsetNumber + 1;
+	int			n = entries->n - FirstOffsetNumber;
+	int			nleft = n / 2;
 	int64		now = placing_instant();
-	ScoreSpan  *spans = palloc(sizeof(ScoreSpan) * nitems);
-	double	   *middles = palloc(sizeof(double) * nitems * SCORE_MAX_COMPONENTS);
-	SplitItem  *items = palloc(sizeof(SplitItem) * nitems);
-	double		least[SCORE_MAX_COMPONENTS];
-	double		most[SCORE_MAX_COMPONENTS];
-	ScoreSpan	left,
-				right;
+	ScoreSpan  *spans = palloc(sizeof(ScoreSpan) * n);
+	ScoreExtent *extents = palloc(sizeof(ScoreExtent) * n);
+	SplitItem  *items = palloc(sizeof(SplitItem) * n);
+	double		widest = -1.0;
 	int			axis = 0;
 	int			size;
 
-	for (int i = 0; i < nitems; i++)
+	for (int i = 0; i < n; i++)
 	{
-		double		low[SCORE_MAX_COMPONENTS];
-		double		high[SCORE_MAX_COMPONENTS];
-
 		span_from_datum(entries->vector[FirstOffsetNumber + i].key, &spans[i]);
 		check_shape(&spans[0].shape, &spans[i].shape);
-		score_span_extent(&spans[i], now, low, high);
-		for (int k = 0; k < spans[i].shape.n; k++)
-		{
-			double		middle = low[k] * 0.5 + high[k] * 0.5;
-
-			middles[i * SCORE_MAX_COMPONENTS + k] = middle;
-			if (i == 0 || middle < least[k])
-				least[k] = middle;
-			if (i == 0 || middle > most[k])
-				most[k] = middle;
-		}
+		score_span_rank(&spans[i]);
+		score_span_extent(&spans[i], now, &extents[i]);
 	}
-	for (int k = 1; k < spans[0].shape.n; k++)
+
+	for (int k = 0; k < spans[0].shape.n; k++)
 	{
-		if (most[k] * 0.5 - least[k] * 0.5 > most[axis] * 0.5 - least[axis] * 0.5)
+		double		least = 0.0;
+		double		most = 0.0;
+
+		/* halves, since a spread of all doubles is not a double */
+		for (int i = 0; i < n; i++)
+		{
+			double		middle = extents[i].low[k] * 0.25 + extents[i].high[k] * 0.25;
+
+			if (i == 0 || middle < least)
+				least = middle;
+			if (i == 0 || middle > most)
+				most = middle;
+		}
+		if (most - least > widest)
+		{
+			widest = most - least;
 			axis = k;
-	}
-
-	for (int i = 0; i < nitems; i++)
-	{
-		items[i].at_axis = middles[i * SCORE_MAX_COMPONENTS + axis];
-		items[i].tie = score_element_measure(spans[i].high[axis], spans[i].shape.c[axis].half_life);
-		items[i].offset = FirstOffsetNumber + i;
-	}
-	qsort(items, nitems, sizeof(SplitItem), compare_split_items);
-
-	v->spl_left = palloc(sizeof(OffsetNumber) * (nitems + 1));
-	v->spl_right = palloc(sizeof(OffsetNumber) * (nitems + 1));
-	v->spl_nleft = 0;
-	v->spl_nright = 0;
-	left = spans[items[0].offset - FirstOffsetNumber];
-	right = spans[items[nitems - 1].offset - FirstOffsetNumber];
-	for (int i = 0; i < nitems; i++)
-	{
-		OffsetNumber offset = items[i].offset;
-
-		if (i < nitems / 2)
-		{
-			v->spl_left[v->spl_nleft++] = offset;
-			score_span_extend(&left, &spans[offset - FirstOffsetNumber]);
 		}
+	}
+
+	for (int i = 0; i < n; i++)
+	{
+		items[i].middle = extents[i].low[axis] * 0.5 + extents[i].high[axis] * 0.5;
+		items[i].tie = score_rank_measure(&spans[i].high_rank[axis]);
+		items[i].index = i;
+	}
+	select_smallest(items, n, nleft);
+
+	v->spl_left = palloc(sizeof(OffsetNumber) * n);
+	v->spl_right = palloc(sizeof(OffsetNumber) * n);
+	v->spl_nleft = nleft;
+	v->spl_nright = n - nleft;
+	for (int i = 0; i < n; i++)
+	{
+		int			index = items[i].index;
+
+		if (i < nleft)
+			v->spl_left[i] = FirstOffsetNumber + index;
 		else
-		{
-			v->spl_right[v->spl_nright++] = offset;
-			score_span_extend(&right, &spans[offset - FirstOffsetNumber]);
-		}
+			v->spl_right[i - nleft] = FirstOffsetNumber + index;
+
+		/* the first item of each half grows into its span */
+		if (i != 0 && i != nleft)
+			score_span_extend(&spans[items[i < nleft ? 0 : nleft].index], &spans[index]);
 	}
-	v->spl_ldatum = span_to_datum(&left, &size);
-	v->spl_rdatum = span_to_datum(&right, &size);
+	v->spl_ldatum = span_to_datum(&spans[items[0].index], &size);
+	v->spl_rdatum = span_to_datum(&spans[items[nleft].index], &size);
 	PG_RETURN_POINTER(v);
 }
 
@@ -518,8 +608,10 @@ compare_places(Datum x, Datum y, SortSupport ssup)
 	{
 		ScoreElement ea = {a.c[i].value, a.c[i].at};
 		ScoreElement eb = {b.c[i].value, b.c[i].at};
+		ScoreRank	ra = score_element_rank(ea, a.c[i].half_life);
+		ScoreRank	rb = score_element_rank(eb, b.c[i].half_life);
 
-		result = score_element_compare(ea, eb, a.c[i].half_life);
+		result = score_rank_compare(&ra, &rb);
 	}
 	return result;
 }

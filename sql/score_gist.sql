@@ -13,12 +13,12 @@ INSERT INTO lead
 SELECT n, (array['lead', 'mql', 'sql'])[1 + n % 3],
 	   points((random() * 60)::int, hi => 50) ||
 	   points(round(random() * random() * 400), timestamptz '2026-01-01' + random() * interval '60 days', '14 days', 0, 100)
-FROM generate_series(1, 20000) n;
-INSERT INTO lead SELECT 20000 + n, 'lead', NULL FROM generate_series(1, 5) n;
+FROM generate_series(1, 8000) n;
+INSERT INTO lead SELECT 8000 + n, 'lead', NULL FROM generate_series(1, 5) n;
 
 -- the oracle: the same questions while there is no index
 CREATE TABLE instant (at timestamptz);
-INSERT INTO instant VALUES ('2025-06-01'), ('2026-01-15'), ('2026-03-02'), ('2026-05-01'), ('2027-01-01');
+INSERT INTO instant VALUES ('2025-06-01'), ('2026-03-02'), ('2027-01-01');
 CREATE VIEW top AS
 SELECT i.at, l.n AS a, l.distance AS b FROM instant i,
 	 LATERAL (SELECT row_number() OVER () AS n, d.distance
@@ -59,7 +59,7 @@ UNION ALL
 SELECT 'everything', d.at, d.count, d.scored FROM ((TABLE everything EXCEPT TABLE expected_everything) UNION ALL (TABLE expected_everything EXCEPT TABLE everything)) d;
 TABLE difference;
 -- NULL comes last, as in any other order
-SELECT count(*), count(score) FROM (SELECT score FROM lead ORDER BY score <~> now() OFFSET 20000) l;
+SELECT count(*), count(score) FROM (SELECT score FROM lead ORDER BY score <~> now() OFFSET 8000) l;
 -- NULL arguments find nothing
 SELECT count(*) FROM lead WHERE reaches(score, NULL, now());
 -- backwards in a cursor
@@ -81,7 +81,7 @@ VACUUM lead;
 INSERT INTO lead SELECT * FROM copy WHERE lead_id % 2 = 0;
 TABLE difference;
 -- pages that splits made are not empty, and the tree is not deep
-SELECT pg_relation_size('lead_score') < 3 * 1024 * 1024 AS small;
+SELECT pg_relation_size('lead_score') < 1300 * 1024 AS small;
 
 -- buffered build
 DROP INDEX lead_score;
@@ -130,7 +130,7 @@ BEGIN
 END $$;
 ANALYZE copy;
 SELECT threshold, at, abs(estimate(format('SELECT FROM copy WHERE reaches(score, %s, %L)', threshold, at))
-		   - count(*) FILTER (WHERE reaches(score, threshold, at))) < 3000 AS close
+		   - count(*) FILTER (WHERE reaches(score, threshold, at))) < 1200 AS close
 FROM copy, (VALUES (20, '2026-03-02'), (40, '2026-03-02'), (40, '2027-03-02'), (130, '2026-03-02'::timestamptz)) v (threshold, at)
 GROUP BY 1, 2 ORDER BY 2, 1;
 SELECT estimate('SELECT FROM copy WHERE reaches(score, NULL, now())') AS null_threshold;

@@ -9,6 +9,11 @@
 #error "leadscore needs PostgreSQL 15 or later"
 #endif
 
+/* the macros of variable-length values left postgres.h in 16 */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /*
  * We build with -fvisibility=hidden so that only what PG_FUNCTION_INFO_V1
  * declares is exported; PostgreSQL 15 leaves PGDLLEXPORT empty on Unix.

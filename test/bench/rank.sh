@@ -52,9 +52,12 @@ two_step="WITH t AS MATERIALIZED (SELECT min(s) AS s FROM (SELECT s FROM
 	SELECT lead_id, least(110, fit) + exp(lkey - $k::float8 * date_part('epoch', now())) AS s FROM rank_key
 	WHERE lkey >= (SELECT ln(greatest(s - 110, 1e-9)) + $k::float8 * date_part('epoch', now()) FROM t) ORDER BY s DESC LIMIT 100"
 
-# all that rank by the same score must give the same sum
+# all that rank by the same score must give the same sum, at one instant
+at="timestamptz '$(q -c 'SELECT now()')'"
+sum_of() { q -c "SELECT round(sum($1)::numeric, 6) FROM (${2//now()/$at}) t"; }
 say ''
-say "sum of the top 100 totals: plain SQL $(q -c "SELECT round(sum(s)::numeric, 6) FROM (SELECT $plain AS s FROM rank_plain ORDER BY 1 DESC LIMIT 100) t"), two-step SQL $(q -c "SELECT round(sum(s)::numeric, 6) FROM ($two_step) t"), index $(q -c "SELECT round(sum(total)::numeric, 6) FROM ($(top rank_two)) t")"
+say "sum of the top 100 totals: plain SQL $(sum_of s "SELECT $plain AS s FROM rank_plain ORDER BY 1 DESC LIMIT 100")," \
+	"two-step SQL $(sum_of s "$two_step"), index $(sum_of total "$(top rank_two)")"
 
 table 'Top 100 of 1,000,000 by score now, exact'
 SET='jit = off; max_parallel_workers_per_gather = 0' REPEAT=3 floor 'plain SQL, serial' "SELECT lead_id, $plain AS s FROM rank_plain ORDER BY 2 DESC LIMIT 100"
@@ -85,7 +88,8 @@ buffers() {
 		awk '/Buffers:/ {for (i = 1; i <= NF; i++) if (sub(/^(hit|read)=/, "", $i)) n += $i; print n; exit}'
 }
 printf '\n### Buffers read for the top 100 (EXPLAIN (ANALYZE, BUFFERS))\n\n| index | now | x | 60 days ahead | x | wanted | |\n|---|---:|---:|---:|---:|---|---|\n'
-prepare 'CREATE TABLE rank_again AS TABLE rank_updated; CREATE INDEX rank_again_score ON rank_again USING gist (score); VACUUM (ANALYZE) rank_again'
+prepare 'CREATE TABLE rank_again AS TABLE rank_updated; CREATE INDEX rank_again_score ON rank_again USING gist (score)'
+prepare 'VACUUM (ANALYZE) rank_again'
 for pair in 'bulk built:rank_three:rank_three' 'filled row by row in random order:rank_rows:rank_three' \
 	'after 2,000,000 updates, bulk built:rank_again:rank_again' '2,000,000 updates and vacuum:rank_updated:rank_again'; do
 	IFS=: read -r name t base <<<"$pair"
@@ -108,16 +112,18 @@ for t in two free; do
 		UPDATE rank_$t SET score = score + (points(0, hi => 110) || points(:p, now(), '14 days')) WHERE lead_id = :id;
 	X
 done
-prepare 'CREATE TABLE rank_btree AS TABLE rank_nightly; ALTER TABLE rank_btree ADD PRIMARY KEY (lead_id); CREATE INDEX ON rank_btree (score); VACUUM (FREEZE, ANALYZE) rank_btree'
+prepare 'CREATE TABLE rank_btree AS TABLE rank_nightly; ALTER TABLE rank_btree ADD PRIMARY KEY (lead_id); CREATE INDEX ON rank_btree (score)'
+prepare 'VACUUM (FREEZE, ANALYZE) rank_btree'
 cat >"$BENCH_DIR/rank_btree.sql" <<-X
 	\\set id random(1, 1000000)
 	\\set p random(1, 25)
 	UPDATE rank_btree SET score = score + :p WHERE lead_id = :id;
 X
 table 'Updates of one score, 2 clients (synchronous_commit off)'
-SET='synchronous_commit = off' rate 'without the index' "$BENCH_DIR/rank_free.sql" -M prepared
-SET='synchronous_commit = off' REACH='>= 0.7' rate 'with the index' "$BENCH_DIR/rank_two.sql" -M prepared
-SET='synchronous_commit = off' rate 'a float8 column with a btree instead' "$BENCH_DIR/rank_btree.sql" -M prepared
+# vacuumed before each time, as autovacuum would: else the dead rows of the last one are measured
+SET='synchronous_commit = off' BEFORE='VACUUM rank_free' rate 'without the index' "$BENCH_DIR/rank_free.sql" -M prepared
+SET='synchronous_commit = off' BEFORE='VACUUM rank_two' REACH='>= 0.7' rate 'with the index' "$BENCH_DIR/rank_two.sql" -M prepared
+SET='synchronous_commit = off' BEFORE='VACUUM rank_btree' rate 'a float8 column with a btree instead' "$BENCH_DIR/rank_btree.sql" -M prepared
 measure
 
 if [ -n "${RANK_10M:-}" ]; then

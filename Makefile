@@ -36,7 +36,8 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_cache.o \
 				src/model/eval_function.o \
 				src/model/model_version.o \
-				src/model/model_past.o
+				src/model/model_past.o \
+				src/model/model_exchange.o
 OBJS_live =		src/live/live_attach.o \
 				src/live/live_band.o \
 				src/live/live_cool.o \
@@ -80,6 +81,7 @@ SQL_PARTS =		src/leadscore.sql \
 				src/model/eval.sql \
 				src/model/versions.sql \
 				src/model/past.sql \
+				src/model/exchange.sql \
 				src/live/live.sql \
 				src/pipeline/pipeline.sql \
 				src/pipeline/lifecycle.sql \
@@ -91,7 +93,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_rank score_gist
-REGRESS_model =	model_eval model_define model_score model_fit model_version model_past
+REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange
 REGRESS_live =	live_dml
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit
 REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity analytics_reports

@@ -167,6 +167,9 @@ extern void ls_model_check_complete(const LsModel *model);
 extern int	ls_model_freeze(const char *name, int from, text *note);
 extern void ls_model_copy_version(const char *name, int from, int to);
 
+/* model_version.c */
+extern void ls_model_clear_draft(const char *name);
+
 /* model_past.c */
 extern void ls_past_keep(const LsModel *model);
 extern void ls_past_drop(const LsModel *model);

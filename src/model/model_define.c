@@ -619,7 +619,7 @@ leadscore_add_band(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the least score of a band must not be null")));
 	least = PG_GETARG_FLOAT8(2);
-	if (isnan(least))
+	if (isnan(least) || (isinf(least) && least > 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("the least score of a band must be a number")));

@@ -61,6 +61,20 @@ leadscore_revert(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(version);
 }
 
+/* Drop all components, rules and bands from the draft; for a caller who may. */
+void
+ls_model_clear_draft(const char *name)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(name)};
+
+	SPI_connect();
+	ls_catalog_execute("DELETE FROM leadscore.rule WHERE model = $1 AND version = 0", 1, types, values, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.component WHERE model = $1 AND version = 0", 1, types, values, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.band WHERE model = $1 AND version = 0", 1, types, values, NULL);
+	SPI_finish();
+}
+
 Datum
 leadscore_reset_draft(PG_FUNCTION_ARGS)
 {
@@ -75,10 +89,8 @@ leadscore_reset_draft(PG_FUNCTION_ARGS)
 	version = model->version;
 	values[0] = CStringGetTextDatum(name);
 	values[1] = Int32GetDatum(version);
+	ls_model_clear_draft(name);
 	SPI_connect();
-	ls_catalog_execute("DELETE FROM leadscore.rule WHERE model = $1 AND version = 0", 1, types, values, NULL);
-	ls_catalog_execute("DELETE FROM leadscore.component WHERE model = $1 AND version = 0", 1, types, values, NULL);
-	ls_catalog_execute("DELETE FROM leadscore.band WHERE model = $1 AND version = 0", 1, types, values, NULL);
 	ls_catalog_execute("UPDATE leadscore.model_version d SET lo = v.lo, hi = v.hi FROM leadscore.model_version v"
 					   " WHERE d.model = $1 AND d.version = 0 AND v.model = $1 AND v.version = $2",
 					   2, types, values, NULL);

@@ -92,7 +92,7 @@ SQL_PARTS =		src/leadscore.sql \
 
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
-REGRESS_score =	score_io score_rank score_gist
+REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange
 REGRESS_live =	live_dml
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit

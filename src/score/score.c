@@ -51,18 +51,18 @@ score_message(ScoreStatus status)
 		case SCORE_BAD_NUMBER:
 			return (ScoreMessage) {
 				ERRCODE_DATA_EXCEPTION, "points are not a finite number",
-					"NaN, infinity and numbers beyond the range of double precision cannot be part of a score.", NULL
+					"Points must be a finite number within the range of double precision.", NULL
 			};
 		case SCORE_BAD_INSTANT:
 			return (ScoreMessage) {
 				ERRCODE_DATETIME_FIELD_OVERFLOW, "instant of a score is out of range",
-					"It must be a finite instant in the years 1 to 9999.", NULL
+					"An instant must be a finite date and time in the years 1 to 9999.", NULL
 			};
 		case SCORE_BAD_HALF_LIFE:
 			return (ScoreMessage) {
 				ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, "half-life is out of range",
-					"It must be from 1 second to 1000 years.",
-					"Leave the half-life away for points that do not age."
+					"A half-life must be from 1 second to 1000 years.",
+					"Leave it away for points that do not age."
 			};
 		case SCORE_BAD_BOUNDS:
 			return (ScoreMessage) {
@@ -158,7 +158,7 @@ ls_score_shape_detail(const Score *a, const Score *b, const char *left, const ch
 	else if (difference != SCORE_DIFFERENT_COUNT)
 		appendStringInfo(&buf, "Component %d has ", i + 1);
 	else
-		appendStringInfoString(&buf, "There are ");
+		appendStringInfoString(&buf, "Found ");
 	for (int k = 0; k < 2; k++)
 	{
 		switch (difference)
@@ -288,12 +288,13 @@ leadscore_score_in(PG_FUNCTION_ARGS)
 		{
 			m.sqlstate = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
 			m.message = "number is out of range for type leadscore.score";
+			m.detail = "A number must be within the range of double precision.";
 		}
 		ereturn(fcinfo->context, (Datum) 0,
 				(errcode(m.sqlstate),
 				 errmsg("%s: \"%s\"", m.message, text),
 				 where.expected ? errdetail("Expected %s at character %d.", where.expected, character) :
-				 errdetail("At character %d: %s", character, m.detail),
+				 errdetail("%s See character %d.", m.detail, character),
 				 m.hint ? errhint("%s", m.hint) : 0));
 	}
 	PG_RETURN_SCORE(&s);

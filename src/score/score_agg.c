@@ -34,16 +34,25 @@ own_state(FunctionCallInfo fcinfo, Size *len)
 	return (unsigned char *) VARDATA(state);
 }
 
-/* The new state: written over the old one where that is ours. */
+/* The state with a term added: written over the old one where that is ours. */
 static Datum
-put_state(FunctionCallInfo fcinfo, const Score *s)
+add_term(FunctionCallInfo fcinfo, const Score *term, const char *name)
 {
+	Score		sum;
+	ScoreStatus status;
+	unsigned char *state;
 	Size		len;
-	unsigned char *bytes = own_state(fcinfo, &len);
 
-	if (bytes == NULL || len != score_encoded_size(s))
-		return ls_score_to_datum(s);
-	score_encode(s, bytes, SCORE_NATIVE);
+	ls_score_from_datum(PG_GETARG_DATUM(0), &sum);
+	status = score_add(&sum, term);
+	if (unlikely(status == SCORE_SHAPES_DIFFER))
+		ls_score_shape_error(&sum, term, "the sum so far", name);
+	ls_score_check(status);
+
+	state = own_state(fcinfo, &len);
+	if (state == NULL || len != score_encoded_size(&sum))
+		return ls_score_to_datum(&sum);
+	score_encode(&sum, state, SCORE_NATIVE);
 	return PG_GETARG_DATUM(0);
 }
 
@@ -54,9 +63,7 @@ put_state(FunctionCallInfo fcinfo, const Score *s)
 Datum
 leadscore_score_accum(PG_FUNCTION_ARGS)
 {
-	Score		sum;
 	Score		term;
-	ScoreStatus status;
 
 	if (PG_ARGISNULL(1))
 	{
@@ -68,12 +75,7 @@ leadscore_score_accum(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_SCORE(&term);
 
-	ls_score_from_datum(PG_GETARG_DATUM(0), &sum);
-	status = score_add(&sum, &term);
-	if (unlikely(status == SCORE_SHAPES_DIFFER))
-		ls_score_shape_error(&sum, &term, "the sum so far", "the next score");
-	ls_score_check(status);
-	return put_state(fcinfo, &sum);
+	return add_term(fcinfo, &term, "the next score");
 }
 
 /*
@@ -83,10 +85,11 @@ leadscore_score_accum(PG_FUNCTION_ARGS)
 Datum
 leadscore_decayed_accum(PG_FUNCTION_ARGS)
 {
-	Score		sum;
 	Score		term;
 	ScoreComponent *c = &term.c[0];
 	ScoreStatus status;
+	unsigned char *state;
+	Size		len;
 
 	/* points() of these is NULL: nothing to add */
 	if (PG_ARGISNULL(1) || (PG_ARGISNULL(2) && !PG_ARGISNULL(3)))
@@ -96,24 +99,29 @@ leadscore_decayed_accum(PG_FUNCTION_ARGS)
 		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 	}
 
-	term.n = 1;
-	term.lo = c->lo = -INFINITY;
-	term.hi = c->hi = INFINITY;
 	c->value = PG_GETARG_FLOAT8(1) + 0.0;
 	c->at = PG_ARGISNULL(2) ? 0 : ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
 	c->half_life = PG_ARGISNULL(3) ? 0 : ls_score_half_life(PG_GETARG_INTERVAL_P(3));
-	if (c->half_life == 0)
-		c->at = 0;
 	if (unlikely(!isfinite(c->value)))
 		ls_score_check(SCORE_BAD_NUMBER);
 
+	/* nearly every row ends here */
+	if (likely(!PG_ARGISNULL(0) && (state = own_state(fcinfo, &len)) != NULL))
+	{
+		status = score_add_in_place(state, len, c->value, c->at, c->half_life);
+		if (likely(status == SCORE_OK))
+			PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+		if (status != SCORE_SHAPES_DIFFER)
+			ls_score_check(status);
+	}
+
+	/* the first row, points that do not age, and shapes that do differ */
+	term.n = 1;
+	term.lo = c->lo = -INFINITY;
+	term.hi = c->hi = INFINITY;
+	if (c->half_life == 0)
+		c->at = 0;
 	if (PG_ARGISNULL(0))
 		PG_RETURN_SCORE(&term);
-
-	ls_score_from_datum(PG_GETARG_DATUM(0), &sum);
-	status = score_add(&sum, &term);
-	if (unlikely(status == SCORE_SHAPES_DIFFER))
-		ls_score_shape_error(&sum, &term, "the sum so far", "the next row");
-	ls_score_check(status);
-	return put_state(fcinfo, &sum);
+	return add_term(fcinfo, &term, "the next row");
 }

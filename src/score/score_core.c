@@ -67,7 +67,10 @@ score_total(const Score *s, int64_t t)
 {
 	double		sum = score_contribution(&s->c[0], t);
 
-	/* saturating step by step: DBL_MAX + DBL_MAX - DBL_MAX must not be NaN */
+	/*
+	 * Saturating step by step, so that no infinity meets another. Each step
+	 * grows with what is added, which the bounds of index pages rely on.
+	 */
 	for (int i = 1; i < s->n; i++)
 		sum = score_saturate(sum + score_contribution(&s->c[i], t));
 	return score_clamp(sum, s->lo, s->hi);
@@ -436,4 +439,27 @@ score_decode(const unsigned char *buf, size_t len, ScoreByteOrder order, Score *
 			return status;
 	}
 	return check_bounds(s->lo, s->hi);
+}
+
+ScoreStatus
+score_add_in_place(unsigned char *buf, size_t len, double value, int64_t at, int64_t half_life)
+{
+	static const unsigned char head[] = {SCORE_FORM_VERSION, 1, SCORE_AGES};
+	ScoreComponent c;
+	ScoreStatus status;
+
+	if (len != sizeof(head) + 24 || memcmp(buf, head, sizeof(head)) != 0)
+		return SCORE_SHAPES_DIFFER;
+	memcpy(&c.half_life, buf + sizeof(head) + 16, 8);
+	if (c.half_life != half_life)
+		return SCORE_SHAPES_DIFFER;
+	memcpy(&c.value, buf + sizeof(head), 8);
+	memcpy(&c.at, buf + sizeof(head) + 8, 8);
+	status = score_component_add(&c, value, at);
+	if (status == SCORE_OK)
+	{
+		memcpy(buf + sizeof(head), &c.value, 8);
+		memcpy(buf + sizeof(head) + 8, &c.at, 8);
+	}
+	return status;
 }

@@ -165,6 +165,15 @@ extern size_t score_encode(const Score *s, unsigned char *buf, ScoreByteOrder or
 extern ScoreStatus score_decode(const unsigned char *buf, size_t len, ScoreByteOrder order, Score *s);
 
 /*
+ * Add value at an instant to the native form of a score of one component that
+ * ages by half_life and has no bounds, in place: what score_add does, without
+ * unpacking the whole. The arguments must be valid. SCORE_SHAPES_DIFFER when the
+ * bytes are of any other form; they are unchanged unless it returns SCORE_OK.
+ */
+extern ScoreStatus score_add_in_place(unsigned char *buf, size_t len, double value,
+									  int64_t at, int64_t half_life);
+
+/*
  * The text form (score_text.c):
  *
  *		15[,50] | 87.5@2026-01-31T10:00:00Z/14d[0,100] total[0,120]

@@ -348,7 +348,11 @@ leadscore_score_to_jsonb(PG_FUNCTION_ARGS)
 			appendStringInfo(&json, ", \"at\": \"%s\", \"half_life_seconds\": " INT64_FORMAT, text,
 							 c->half_life / SCORE_USEC_PER_SEC);
 			if (c->half_life % SCORE_USEC_PER_SEC != 0)
+			{
 				appendStringInfo(&json, ".%06d", (int) (c->half_life % SCORE_USEC_PER_SEC));
+				while (json.data[json.len - 1] == '0')
+					json.data[--json.len] = '\0';
+			}
 		}
 		append_json_bounds(&json, c->lo, c->hi);
 		appendStringInfoChar(&json, '}');

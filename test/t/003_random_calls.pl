@@ -114,7 +114,7 @@ foreach my $f (@functions)
 	}
 	my $out = psql_out($node, 'crm', $sql);
 	$answers++ while $out =~ /^(?!ERROR)\S/mg;
-	push @bad, "$sig: $1" while $out =~ /((?:ERROR:  XX000|FATAL|PANIC|server closed|terminat)[^\n]*)/g;
+	push @bad, "$sig: $1" while $out =~ /((?:ERROR:  XX000|FATAL:|PANIC:|server closed the|was lost)[^\n]*)/g;
 	last if $out =~ /server closed|connection to server was lost/;
 }
 is(join("\n", @bad), '', "$calls random calls of " . scalar(@functions) . " functions (seed $seed): no internal error");

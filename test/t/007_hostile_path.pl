@@ -100,12 +100,33 @@ sub state_db
 	return;
 }
 
-# every name qualified by us, as a careful client does; further parts add theirs
+# every name qualified by us, as a careful client does; an instant in the past, so that
+# the answers can be compared. What is written is rolled back.
 sub questions
 {
-	my @q = (
-		q{SELECT leadscore.parts(leadscore.points(3, '2026-01-01', '1 day', 0::float8, 100::float8), '2026-01-03')},
-		q{SELECT (leadscore.points(3) OPERATOR(leadscore.||) leadscore.points(4)) OPERATOR(leadscore.@) '2026-01-01'::timestamptz},
-		q{SELECT pg_catalog.count(*) FROM crm.lead WHERE stage OPERATOR(leadscore.>) 'mql'::leadscore.stage});
-	return @q;
+	my $t = q{'2026-01-01 00:00+00'::timestamptz};
+	return (
+		qq{SELECT leadscore.parts(leadscore.points(3, $t, '1 day', 0::float8, 100::float8), '2026-01-03')},
+		qq{SELECT (leadscore.points(3) OPERATOR(leadscore.||) leadscore.points(4)) OPERATOR(leadscore.@) $t},
+		q{SELECT pg_catalog.count(*) FROM crm.lead WHERE stage OPERATOR(leadscore.>) 'mql'::leadscore.stage},
+		qq{SELECT lead, score, band, parts FROM leadscore.hottest('b2b', 5, $t)},
+		qq{SELECT * FROM leadscore.explain('b2b', '17', $t)},
+		qq{SELECT leadscore.score_at('b2b', '42', $t)},
+		q{SELECT leadscore.fit('b2b', l) FROM crm.lead l WHERE lead_id OPERATOR(pg_catalog.<=) 3 ORDER BY lead_id},
+		q{SELECT pg_catalog.count(*) FROM leadscore.verify('b2b')},
+		q{SELECT * FROM leadscore.next_stages('crm.lead', '42')},
+		q{SELECT * FROM leadscore.would_refuse('crm.lead', '42', 'client')},
+		q{SELECT stage, reached, moved_on, median_days, bar FROM leadscore.funnel('crm.lead', history => 'crm.stage_change')},
+		q{BEGIN},
+		# a model, a move and an event, all through the planted path
+		q{SELECT leadscore.create_model('other', leads => 'crm.lead', events => 'crm.interaction')},
+		q{SELECT leadscore.add_component('other', 'all', half_life => '7 days')},
+		q{SELECT leadscore.add_rule('other', 'all', 'call', 'kind OPERATOR(pg_catalog.=) ''call''::text', 10, at_most => 2, per => '1 day')},
+		q{SELECT leadscore.publish('other')},
+		qq{SELECT lead, score FROM leadscore.hottest('other', 3, $t)},
+		q{INSERT INTO crm.interaction (lead_id, occurred_at, kind) VALUES (42, '2026-01-01 00:00+00', 'call'::text)},
+		q{UPDATE crm.lead SET stage = 'lost'::leadscore.stage WHERE lead_id OPERATOR(pg_catalog.=) ANY (SELECT lead_id FROM crm.lead WHERE stage OPERATOR(leadscore.=) 'mql'::leadscore.stage)},
+		q{SELECT pg_catalog.count(*), pg_catalog.max(to_stage COLLATE "C") FROM leadscore.history},
+		q{SELECT pg_catalog.count(*) FROM leadscore.verify('b2b')},
+		q{ROLLBACK});
 }

@@ -36,6 +36,11 @@
 	extern int no_such_variable
 #endif
 
+/* from 16 on postgres.h leaves out what only varlena types need */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* Soft errors arrived in 16: before, every input error is thrown. */
 #if PG_VERSION_NUM < 160000
 #define ereturn(context, dummy_value, ...) \

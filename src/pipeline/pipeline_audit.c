@@ -63,7 +63,7 @@ leadscore_import_history(PG_FUNCTION_ARGS)
 					 errmsg("the table, the lead, the stage it came to and the date must not be null")));
 	}
 	ls_check_true_date(PG_GETARG_TIMESTAMPTZ(4));
-	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	rel = ls_relation_open(PG_GETARG_OID(0), AccessShareLock);
 	rules = ls_rules_get(rel);
 	ls_check_importer(rules);
 	lead = text_to_cstring(PG_GETARG_TEXT_PP(1));

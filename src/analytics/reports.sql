@@ -1,7 +1,8 @@
 -- ---------- the reports that are SQL over journeys ----------
 --
 -- Bodies are BEGIN ATOMIC: bound when the extension is created, whatever the
--- caller's search_path. $1 .. $10 are the arguments that all reports share.
+-- caller's search_path. They never pay to be compiled (jit): their rows are few, but
+-- the planner cannot know that. $1 .. $10 are the arguments that all reports share.
 
 CREATE FUNCTION leadscore.funnel_stages(
 	leads regclass DEFAULT NULL, by text DEFAULT NULL,
@@ -55,7 +56,7 @@ CREATE FUNCTION leadscore.cohorts(
 	to_stage text DEFAULT NULL, months integer DEFAULT 12)
 RETURNS TABLE (by_value text, cohort date, leads_in bigint, month integer, reached bigint, pct numeric,
 	low numeric, high numeric, state text, cell text)
-LANGUAGE sql STABLE ROWS 200 COST 100000
+LANGUAGE sql STABLE SET jit = off ROWS 200 COST 100000
 BEGIN ATOMIC
 	WITH n AS MATERIALIZED (
 		SELECT leadscore.stage_numbers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS numbers, coalesce($5, now()) AS as_of
@@ -104,7 +105,7 @@ CREATE FUNCTION leadscore.cost_per_stage(
 	grain text DEFAULT 'month', cost_by text DEFAULT 'source')
 RETURNS TABLE (by_value text, period date, currency text, stage text, spent numeric, reached bigint, cost_per numeric,
 	revenue numeric, roi_pct numeric)
-LANGUAGE sql STABLE ROWS 200 COST 100000
+LANGUAGE sql STABLE SET jit = off ROWS 200 COST 100000
 BEGIN ATOMIC
 	WITH s AS MATERIALIZED (
 		SELECT f.ordinal, f.stage, f.kind FROM leadscore.funnel_stages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) f WHERE f.kind IN ('open', 'won')
@@ -151,7 +152,7 @@ CREATE FUNCTION leadscore.sources(
 	costs regclass DEFAULT NULL, cost_columns jsonb DEFAULT NULL, score text DEFAULT NULL)
 RETURNS TABLE (by_value text, leads_in bigint, mql bigint, sql bigint, clients bigint, client_pct numeric, low numeric, high numeric,
 	spent numeric, cpl numeric, cac numeric, median_days numeric, avg_score numeric)
-LANGUAGE sql STABLE ROWS 20 COST 100000
+LANGUAGE sql STABLE SET jit = off ROWS 20 COST 100000
 BEGIN ATOMIC
 	WITH s AS MATERIALIZED (
 		SELECT (SELECT f.ordinal FROM leadscore.funnel_stages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) f WHERE f.stage = 'mql') AS mql,
@@ -197,7 +198,7 @@ CREATE FUNCTION leadscore.sales_velocity(
 	columns jsonb DEFAULT NULL, value text DEFAULT NULL)
 RETURNS TABLE (by_value text, opportunities bigint, won_leads bigint, lost_leads bigint, win_rate_pct numeric, low numeric, high numeric,
 	avg_value numeric, avg_cycle_days numeric, per_day numeric)
-LANGUAGE sql STABLE ROWS 20 COST 100000
+LANGUAGE sql STABLE SET jit = off ROWS 20 COST 100000
 BEGIN ATOMIC
 	WITH n AS MATERIALIZED (
 		SELECT leadscore.stage_numbers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS won
@@ -230,7 +231,7 @@ CREATE FUNCTION leadscore.attribution_credits(
 	opportunity_stage text DEFAULT NULL, value text DEFAULT NULL)
 RETURNS TABLE (model text, by_value text, lead text, touch bigint, n_touches integer, channel text, at timestamptz,
 	credit numeric, client_value float8, removal_effect float8)
-LANGUAGE sql STABLE ROWS 10000 COST 100000
+LANGUAGE sql STABLE SET jit = off ROWS 10000 COST 100000
 BEGIN ATOMIC
 	WITH n AS MATERIALIZED (
 		SELECT leadscore.stage_numbers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS won,
@@ -287,7 +288,7 @@ CREATE FUNCTION leadscore.attribution(
 	opportunity_stage text DEFAULT NULL, value text DEFAULT NULL)
 RETURNS TABLE (by_value text, model text, channel text, touched bigint, credit numeric, share_pct numeric, credited_value numeric,
 	removal_effect numeric, bar text)
-LANGUAGE sql STABLE ROWS 50 COST 100000
+LANGUAGE sql STABLE SET jit = off ROWS 50 COST 100000
 BEGIN ATOMIC
 	SELECT x.by_value, x.model, x.channel, x.touched, round(x.credit, 3), round(100 * x.credit / x.total, 1),
 		round(x.credited_value, 2), round(x.removal_effect::numeric, 4), repeat('#', round(20 * x.credit / x.total)::integer)

@@ -69,6 +69,7 @@ OBJS_analytics =	src/analytics/columns.o \
 				src/analytics/funnel.o \
 				src/analytics/tables.o \
 				src/analytics/attribution.o \
+				src/analytics/forecast.o \
 				src/analytics/velocity.o \
 				src/analytics/timeline.o \
 				src/analytics/window_funnel.o
@@ -96,7 +97,9 @@ REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_ra
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange
 REGRESS_live =	live_dml
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit
-REGRESS_analytics =	analytics_funnel analytics_window_funnel analytics_velocity analytics_reports
+REGRESS_analytics =	analytics_funnel analytics_window_funnel \
+					analytics_velocity analytics_reports \
+					analytics_forecast analytics_own
 
 ISOLATION =
 

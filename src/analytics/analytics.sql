@@ -212,3 +212,17 @@ CREATE AGGREGATE leadscore.time_in_state(stage text, at timestamptz, until times
 	FINALFUNC = leadscore.time_in_state_final, COMBINEFUNC = leadscore.timeline_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.time_in_state(text, timestamptz, timestamptz) IS
 'days spent in each stage up to until, as a jsonb object of numbers; the last stage lasts to until (NULL: counts nothing)';
+
+-- ---------- forecast ----------
+
+CREATE FUNCTION leadscore.forecast(
+	leads regclass DEFAULT NULL, by text DEFAULT NULL,
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, as_of timestamptz DEFAULT NULL,
+	history regclass DEFAULT NULL, stages text[] DEFAULT NULL, won text[] DEFAULT NULL, lost text[] DEFAULT NULL,
+	columns jsonb DEFAULT NULL,
+	value text DEFAULT NULL, months integer DEFAULT 6, resamples integer DEFAULT 200, seed bigint DEFAULT 1)
+RETURNS TABLE (by_value text, month date, open_leads bigint, beyond bigint,
+	clients numeric, clients_low numeric, clients_high numeric, revenue numeric, revenue_low numeric, revenue_high numeric)
+AS 'MODULE_PATHNAME', 'leadscore_forecast' LANGUAGE C STABLE ROWS 20 COST 100000;
+COMMENT ON FUNCTION leadscore.forecast(regclass, text, timestamptz, timestamptz, timestamptz, regclass, text[], text[], text[], jsonb, text, integer, integer, bigint) IS
+'expected clients and revenue (value) of the leads open at as_of, by month, the first being the rest of the month of as_of, and in all (month NULL): from what became of the leads that were as long in the same stage; 90 % interval by resampling, repeatable by seed; beyond: open leads older than any that was watched, of which nothing is expected';

@@ -162,8 +162,7 @@ learn_from(const LsJourneys *j, uint32 number, OneGroup *g)
 			else
 			{
 				v.fate = FATE_OPEN;
-				v.until = days_between(m[start].at, strcmp(j->stages[m[last].stage].name, LS_DELETED) == 0 ?
-									   m[last].at : q->as_of);
+				v.until = days_between(m[start].at, m[last].stage == j->deleted ? m[last].at : q->as_of);
 			}
 			/* what runs backwards in time teaches nothing */
 			if (v.stay >= 0 && v.until >= 0)

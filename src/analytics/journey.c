@@ -743,6 +743,7 @@ ls_read_journeys(LsQuery *query)
 	Reader	   *r = &reader;
 	LsJourneys *j = palloc0(sizeof(LsJourneys));
 	uint32		l;
+	int			i;
 
 	Assert(query->nby <= MAX_BY);
 	r->j = j;
@@ -779,5 +780,9 @@ ls_read_journeys(LsQuery *query)
 		if (j->leads[l].group == LS_NO_GROUP)
 			j->leads[l].group = null_group(r);
 	name_groups(r);
+	j->deleted = -1;
+	for (i = 0; i < j->nstages; i++)
+		if (strcmp(j->stages[i].name, LS_DELETED) == 0)
+			j->deleted = i;
 	return j;
 }

@@ -112,6 +112,7 @@ typedef struct LsJourneys
 {
 	const LsQuery *query;
 	int			nstages;		/* all, those found in the history included */
+	int			deleted;		/* the number of LS_DELETED, or -1 */
 	LsFunnelStage    *stages;
 	uint32		nleads;
 	LsLead	   *leads;

@@ -87,7 +87,8 @@ lead_spans(const LsJourneys *j, const LsLead *lead, SpanSet *sets)
 		/* m[start .. i] is one visit */
 		if (j->stages[m[i].stage].kind == LS_STAGE_OPEN && m[i].stage < q->nfunnel &&
 			!(lead->adopted && start == 0))
-			add_span(&sets[m[i].stage], m[start].at, i + 1 < n ? m[i + 1].at : q->as_of, i + 1 < n);
+			add_span(&sets[m[i].stage], m[start].at, i + 1 < n ? m[i + 1].at : q->as_of,
+					 i + 1 < n && m[i + 1].stage != j->deleted);
 		if (i + 1 < n)
 			start = i + 1;
 	}
@@ -108,8 +109,7 @@ lead_spans(const LsJourneys *j, const LsLead *lead, SpanSet *sets)
 	else
 	{
 		/* a deleted lead was watched until it was deleted */
-		TimestampTz until = strcmp(j->stages[m[start].stage].name, LS_DELETED) == 0 ?
-			m[start].at : q->as_of;
+		TimestampTz until = m[start].stage == j->deleted ? m[start].at : q->as_of;
 
 		add_span(&sets[SPAN_TO_WON(q)], m[0].at, until, false);
 		add_span(&sets[SPAN_TO_END(q)], m[0].at, until, false);

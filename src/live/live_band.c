@@ -45,6 +45,81 @@ ls_live_band_at(const LiveModel *live, const Score *score, TimestampTz at, doubl
 }
 
 /* ----------------------------------------------------------------
+ *		Statements on our own tables
+ * ----------------------------------------------------------------
+ */
+
+/* Statements that are run for many leads, prepared once a session. */
+typedef enum Statement
+{
+	WRITE_CROSSING,
+	FIND_EFFECT,
+	REGISTER_DUE,
+	FORGET_DUE,
+	NSTATEMENTS
+} Statement;
+
+static const struct
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[8];
+}			statements[NSTATEMENTS] =
+{
+	[WRITE_CROSSING] = {
+		"WITH x AS (INSERT INTO leadscore.crossing"
+		"  (model, lead, from_band, to_band, at, score, cause, version)"
+		"  VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id, model),"
+		" o AS (INSERT INTO leadscore.outbox (consumer, crossing)"
+		"  SELECT c.consumer, x.id FROM x, leadscore.consumer c"
+		"  WHERE c.model IS NULL OR c.model = x.model)"
+		" SELECT x.id, EXISTS (SELECT FROM leadscore.crossing_effect e WHERE e.model = $1) FROM x",
+		8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID, INT4OID}
+	},
+	[FIND_EFFECT] = {
+		"SELECT stage, notify FROM leadscore.crossing_effect"
+		" WHERE model = $1 AND band = $2 AND rising = $3",
+		3, {TEXTOID, TEXTOID, BOOLOID}
+	},
+	[REGISTER_DUE] = {
+		"INSERT INTO leadscore.due (model, lead, due) VALUES ($1, $2, $3)"
+		" ON CONFLICT (model, lead) DO UPDATE SET due = excluded.due",
+		3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[FORGET_DUE] = {
+		"DELETE FROM leadscore.due WHERE model = $1 AND lead = $2",
+		2, {TEXTOID, TEXTOID}
+	}
+};
+
+/* Run one of them as the owner of the extension; the caller is connected to SPI. */
+static void
+run(Statement statement, Datum *values, const char *nulls)
+{
+	static SPIPlanPtr plans[NSTATEMENTS];
+	LsUser		caller;
+	int			result;
+
+	ls_become_owner(&caller);
+	if (plans[statement] == NULL)
+	{
+		int			level = ls_portable_settings();
+		SPIPlanPtr	plan = SPI_prepare(statements[statement].sql, statements[statement].nargs,
+									   (Oid *) statements[statement].types);
+
+		AtEOXact_GUC(true, level);
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		plans[statement] = plan;
+	}
+	result = SPI_execute_plan(plans[statement], values, nulls, false, 0);
+	ls_become_caller(&caller);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+}
+
+/* ----------------------------------------------------------------
  *		When ageing changes the band
  * ----------------------------------------------------------------
  */
@@ -245,17 +320,31 @@ ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage
 	set_outcome(id, stage, outcome);
 }
 
+/* The crossing as NOTIFY carries it, or its number alone where it is too long. */
+static char *
+message(int64 id)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(id)};
+	char	   *payload;
+
+	ls_catalog_execute("SELECT leadscore.crossing_message(id, model, lead, from_band, to_band, at, score, cause)::text"
+					   " FROM leadscore.crossing WHERE id = $1", 1, types, values, NULL);
+	payload = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (strlen(payload) > MAX_PAYLOAD)
+		payload = psprintf("{\"id\": " INT64_FORMAT ", \"truncated\": true}", id);
+	return payload;
+}
+
 /* What is set to happen at the thresholds between two bands. */
 static void
-run_effects(LiveModel *live, int64 id, const char *key, const char *from, const char *to,
-			const char *payload)
+run_effects(LiveModel *live, int64 id, const char *key, const char *from, const char *to)
 {
 	LsModel    *model = live->model;
 	int			first = band_number(model, from);
 	int			last = band_number(model, to);
 	bool		rising = last < first;
 	bool		notify = false;
-	Oid			types[3] = {TEXTOID, TEXTOID, BOOLOID};
 	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(model->name);
@@ -267,8 +356,7 @@ run_effects(LiveModel *live, int64 id, const char *key, const char *from, const 
 		bool		isnull;
 
 		values[1] = CStringGetTextDatum(model->bands[i].name);
-		ls_catalog_execute("SELECT stage, notify FROM leadscore.crossing_effect"
-						   " WHERE model = $1 AND band = $2 AND rising = $3", 3, types, values, NULL);
+		run(FIND_EFFECT, values, NULL);
 		if (SPI_processed == 0)
 			continue;
 		stage = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -276,11 +364,8 @@ run_effects(LiveModel *live, int64 id, const char *key, const char *from, const 
 		if (stage != NULL)
 			ls_live_move_stage(live, id, key, stage);
 	}
-	if (!notify)
-		return;
-	if (strlen(payload) > MAX_PAYLOAD)
-		payload = psprintf("{\"id\": " INT64_FORMAT ", \"truncated\": true}", id);
-	Async_Notify(CHANNEL, payload);
+	if (notify)
+		Async_Notify(CHANNEL, message(id));
 }
 
 /* Write down that a lead went from one band to another; NULL: below all. */
@@ -288,12 +373,11 @@ void
 ls_live_crossing(LiveModel *live, Datum key, const char *from, const char *to,
 				 TimestampTz at, double score, const char *cause)
 {
-	Oid			types[8] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID, INT4OID};
 	Datum		values[8];
 	char		nulls[] = "        ";
 	char	   *lead = ls_live_key_text(live, key);
-	char	   *payload;
 	int64		id;
+	bool		effects;
 	bool		isnull;
 
 	values[0] = CStringGetTextDatum(live->model->name);
@@ -308,18 +392,11 @@ ls_live_crossing(LiveModel *live, Datum key, const char *from, const char *to,
 	values[7] = Int32GetDatum(live->model->version);
 
 	SPI_connect();
-	ls_catalog_execute("WITH x AS (INSERT INTO leadscore.crossing"
-					   "  (model, lead, from_band, to_band, at, score, cause, version)"
-					   "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *),"
-					   " o AS (INSERT INTO leadscore.outbox (consumer, crossing)"
-					   "  SELECT c.consumer, x.id FROM x, leadscore.consumer c"
-					   "  WHERE c.model IS NULL OR c.model = x.model)"
-					   " SELECT x.id, leadscore.crossing_message(x.id, x.model, x.lead, x.from_band,"
-					   "  x.to_band, x.at, x.score, x.cause)::text FROM x",
-					   8, types, values, nulls);
+	run(WRITE_CROSSING, values, nulls);
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	payload = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	run_effects(live, id, lead, from, to, payload);
+	effects = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	if (effects)
+		run_effects(live, id, lead, from, to);
 	SPI_finish();
 }
 
@@ -330,19 +407,12 @@ ls_live_crossing(LiveModel *live, Datum key, const char *from, const char *to,
 void
 ls_live_register_due(LiveModel *live, Datum key, TimestampTz due)
 {
-	Oid			types[3] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(live->model->name);
 	values[1] = CStringGetTextDatum(ls_live_key_text(live, key));
 	values[2] = TimestampTzGetDatum(due);
 	SPI_connect();
-	if (due == DT_NOEND)
-		ls_catalog_execute("DELETE FROM leadscore.due WHERE model = $1 AND lead = $2",
-						   2, types, values, NULL);
-	else
-		ls_catalog_execute("INSERT INTO leadscore.due (model, lead, due) VALUES ($1, $2, $3)"
-						   " ON CONFLICT (model, lead) DO UPDATE SET due = excluded.due",
-						   3, types, values, NULL);
+	run(due == DT_NOEND ? FORGET_DUE : REGISTER_DUE, values, NULL);
 	SPI_finish();
 }

@@ -79,14 +79,15 @@ read_rows(Change *change, Tuplestorestate *rows, TupleTableSlot *row, bool added
 	tuplestore_rescan(rows);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
 	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
-	oldcontext = MemoryContextSwitchTo(context);
+	/* a row read from disk belongs to the slot: it must not be in the context that is reset */
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
+		oldcontext = MemoryContextSwitchTo(context);
 		callback(map_row(change, slot), added, arg);
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -306,7 +307,6 @@ lead_pairs(Change *change, LeadChange *leads)
 	tuplestore_select_read_pointer(change->new_rows, new_pointer);
 	tuplestore_rescan(change->new_rows);
 	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
-	oldcontext = MemoryContextSwitchTo(context);
 	for (;;)
 	{
 		bool		has_old = tuplestore_gettupleslot(change->old_rows, true, false, old_row);
@@ -315,6 +315,7 @@ lead_pairs(Change *change, LeadChange *leads)
 		if (!has_old && !has_new)
 			break;
 		CHECK_FOR_INTERRUPTS();
+		oldcontext = MemoryContextSwitchTo(context);
 		if (!has_old || !has_new || leads->live->lead_whole_row ||
 			!same_for_rules(leads->live, old_row, new_row))
 		{
@@ -323,9 +324,9 @@ lead_pairs(Change *change, LeadChange *leads)
 			if (has_new)
 				lead_row(new_row, true, leads);
 		}
+		MemoryContextSwitchTo(oldcontext);
 		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 	ExecDropSingleTupleTableSlot(old_row);
 	ExecDropSingleTupleTableSlot(new_row);
@@ -448,7 +449,6 @@ end_change(Change *change)
 		ExecDropSingleTupleTableSlot(change->mapped);
 }
 
-/* A row trigger with old and new in another order of columns: pairs need mapping too. */
 Datum
 leadscore_live_change(PG_FUNCTION_ARGS)
 {

@@ -101,7 +101,7 @@ REGRESS_analytics =	analytics_funnel analytics_window_funnel \
 					analytics_velocity analytics_reports \
 					analytics_forecast analytics_own
 
-ISOLATION =
+ISOLATION = live_writers live_publish
 
 OBJS = $(OBJS_base) $(OBJS_stage) $(OBJS_score) $(OBJS_model) $(OBJS_live) \
 	$(OBJS_pipeline) $(OBJS_analytics)

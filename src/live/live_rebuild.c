@@ -23,6 +23,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "live/live.h"
 
@@ -83,6 +84,20 @@ window_of(const LsRule *rule, TimestampTz at)
  *		Reading rows
  * ----------------------------------------------------------------
  */
+
+/*
+ * See all that is committed now and what this transaction did, whatever its
+ * isolation level, as the checks of foreign keys do. Under the lock of a stored
+ * score that we may change, this is what a transaction's own snapshot has, too;
+ * but a score that is made for a new lead must hold events that were committed
+ * while we waited.
+ */
+static void
+push_snapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+}
 
 static SPIPlanPtr
 make_plan(const char *sql, int nargs, Oid *types)
@@ -145,7 +160,7 @@ compute_lead(LiveModel *live, Datum key, Score *score)
 											 ls_relation_name(model->leads),
 											 is_this_lead(live, "l", model->lead_key, model->key_type)),
 									1, &live->model->key_type);
-	if (SPI_execute_plan(live->lead_plan, &key, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(live->lead_plan, &key, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "reading a lead failed");
 	exists = SPI_processed > 0;
 	ls_live_eval_begin(&eval, live, &live->lead_rules);
@@ -212,7 +227,7 @@ read_events(LiveModel *live, SPIPlanPtr plan, Datum *values, Relation rel,
 			TimestampTz now, TimestampTz *later, EventCallback callback, void *arg)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
-	Portal		portal = SPI_cursor_open(NULL, plan, values, NULL, false);
+	Portal		portal = SPI_cursor_open(NULL, plan, values, NULL, true);
 
 	for (;;)
 	{
@@ -313,12 +328,14 @@ ls_live_compute(LiveModel *live, Datum key, TimestampTz now, LiveComputed *resul
 
 	result->score = live->shape;
 	result->later = DT_NOEND;
+	push_snapshot();
 	SPI_connect();
 	result->exists = compute_lead(live, key, &result->score);
 	if (result->exists && OidIsValid(live->model->events) &&
 		live->event_rules.n + live->special_rules.n > 0)
 		compute_events(live, key, now, result);
 	SPI_finish();
+	PopActiveSnapshot();
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 }
@@ -333,17 +350,19 @@ ls_live_has_events(LiveModel *live, Datum key)
 
 	if (!OidIsValid(model->events) || live->event_rules.n + live->special_rules.n == 0)
 		return false;
+	push_snapshot();
 	SPI_connect();
 	ls_live_become_table_owner(&identity, ls_live_owner_of(model->events), true);
 	if (live->any_event_plan == NULL)
 		live->any_event_plan = make_plan(psprintf("SELECT FROM %s e WHERE %s LIMIT 1", ls_relation_name(model->events),
 												  is_this_lead(live, "e", model->event_lead, model->event_lead_type)),
 										 1, &model->key_type);
-	if (SPI_execute_plan(live->any_event_plan, &key, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(live->any_event_plan, &key, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "reading the events of a lead failed");
 	found = SPI_processed > 0;
 	ls_live_become_self(&identity);
 	SPI_finish();
+	PopActiveSnapshot();
 	return found;
 }
 
@@ -440,6 +459,7 @@ ls_live_window_change(LiveFold *fold, LiveDelta *delta)
 	LiveTouch  *touch;
 	bool		consistent = true;
 
+	push_snapshot();
 	SPI_connect();
 	while (consistent && (touch = delta->touches) != NULL)
 	{
@@ -494,6 +514,7 @@ ls_live_window_change(LiveFold *fold, LiveDelta *delta)
 		fold_difference(fold, delta, rule, &before, &state.hits);
 	}
 	SPI_finish();
+	PopActiveSnapshot();
 	table_close(rel, NoLock);
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);

@@ -24,7 +24,8 @@ FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
 WHERE l.stage < 'client'
 ORDER BY h.score DESC LIMIT 10;
 \set ECHO none
-SELECT h.lead AS hot, l.name AS hot_name FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
+SELECT h.lead AS hot, l.name AS hot_name
+FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
 WHERE l.stage < 'client'
 ORDER BY h.score DESC LIMIT 1 \gset
 \echo '----------------------------------------------------------------------------------------------------'
@@ -40,13 +41,37 @@ FROM explain('b2b', :'hot');
 SELECT d AS days_from_now, round((current_score('b2b', :'hot') @ (now() + d * interval '1 day'))::numeric, 1) AS score
 FROM unnest(ARRAY[0, 7, 14, 30, 60]) d;
 \set ECHO none
+-- a lead just under the line, whom one more thing takes over it
+SELECT l.lead_id AS warm, l.name AS warm_name
+FROM crm.lead l
+WHERE l.stage = 'lead' AND current_score('b2b', l.lead_id::text) @ now() BETWEEN 55 AND 78
+  AND (parts(current_score('b2b', l.lead_id::text), now()))[2] < 70
+  AND NOT EXISTS (SELECT FROM crm.interaction i WHERE i.lead_id = l.lead_id AND i.kind = 'demo request')
+ORDER BY current_score('b2b', l.lead_id::text) <~> now() LIMIT 1 \gset
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '3. One event, one transaction. Another session records a demo request of lead' :warm '(':warm_name'):'
+\echo '   its score, the move to MQL, the history and the notification to us, who listen, belong together.'
+\echo
+\set ECHO queries
+LISTEN leadscore_crossing;
+SELECT stage, round((current_score('b2b', :'warm') @ now())::numeric, 1) AS score FROM crm.lead WHERE lead_id = :warm;
+\set ECHO none
+\setenv PGDATABASE :DBNAME
+\setenv WARM :warm
+\echo INSERT INTO crm.interaction (lead_id, occurred_at, kind) VALUES (:warm, now(), '''demo request''');   -- the other session
+\! psql -X -q -c "INSERT INTO crm.interaction (lead_id, occurred_at, kind) VALUES ($WARM, now(), 'demo request')"
+\set ECHO queries
+SELECT stage, round((current_score('b2b', :'warm') @ now())::numeric, 1) AS score FROM crm.lead WHERE lead_id = :warm;
+\set ECHO none
+UNLISTEN *;
 -- a marketing-qualified lead of whom too little is known
 SELECT l.lead_id AS mover, l.name AS mover_name
 FROM crm.lead l
-WHERE l.stage = 'mql' AND l.budget IS NULL AND l.need IS NULL AND l.timeline IS NULL
+WHERE l.stage = 'mql' AND l.budget IS NULL AND l.need IS NULL AND l.timeline IS NULL AND l.authority IS NOT NULL
 ORDER BY current_score('b2b', l.lead_id::text) <~> now() LIMIT 1 \gset
+\echo
 \echo '----------------------------------------------------------------------------------------------------'
-\echo '3. Sales wants to take over lead' :mover '(':mover_name'). The rules of the pipeline are checked for every writer:'
+\echo '4. Sales wants to take over lead' :mover '(':mover_name'). The rules of the pipeline hold for every writer:'
 \echo
 \set ECHO queries
 UPDATE crm.lead SET stage = 'sql' WHERE lead_id = :mover;
@@ -55,10 +80,9 @@ UPDATE crm.lead SET stage = 'sql' WHERE lead_id = :mover;
 \echo '   Refused, and nothing has changed. After a call the answers are known, and the same move is allowed:'
 \echo
 \set ECHO queries
-UPDATE crm.lead SET budget = 24000, authority = 'director', need = 'one view of clients', timeline = current_date + 60
-WHERE lead_id = :mover;
+UPDATE crm.lead SET budget = 24000, need = 'one view of clients', timeline = current_date + 60 WHERE lead_id = :mover;
 UPDATE crm.lead SET stage = 'sql' WHERE lead_id = :mover;
-SELECT lead, from_stage, to_stage, at, by, score FROM history WHERE lead = :'mover';
+SELECT from_stage, to_stage, at, by, why, score FROM history WHERE lead = :'mover';
 \set ECHO none
 \echo '   Where can this lead go from here?'
 \echo
@@ -66,11 +90,24 @@ SELECT lead, from_stage, to_stage, at, by, score FROM history WHERE lead = :'mov
 SELECT * FROM next_stages('crm.lead', :'mover');
 \set ECHO none
 \echo '----------------------------------------------------------------------------------------------------'
-\echo '4. The funnel of the year: how many reached each stage, what share moved on, after how many days.'
+\echo '5. Marketing thinks that demo requests should count more. Who would change bands? Try it, take it back:'
+\echo
+SELECT reset_draft('b2b') \g /dev/null
+\set ECHO queries
+\o /dev/null
+SELECT drop_rule('b2b', 'demo request');
+SELECT add_rule('b2b', 'engagement', 'demo request', $$kind = 'demo request'$$, 60);
+\o
+SELECT * FROM compare_bands('b2b');
+SELECT publish('b2b', 'demo requests count double') AS published;
+SELECT revert('b2b', :live_version, 'no better') AS "live again, as version";
+\set ECHO none
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '6. The funnel of the year: how many reached each stage, what share moved on, after how many days.'
 \echo
 \set ECHO queries
 SELECT stage, reached, moved_on, here_now AS open, lost_here AS lost, step_pct AS "moved on %",
 	overall_pct AS "of all %", median_days AS days, bar
-FROM funnel('crm.lead', history => 'crm.stage_change');
+FROM funnel('crm.lead');
 \set ECHO none
 \echo '   "moved on %" is of those who reached the stage, open ones included; "days" is the median until they moved on.'

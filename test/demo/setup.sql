@@ -26,4 +26,9 @@ SELECT publish('b2b') \g /dev/null
 
 -- the built-in pipeline "lifecycle" finds the columns budget, authority, need, timeline and order_no by itself
 SELECT enforce('crm.lead', 'stage', model => 'b2b') \g /dev/null
+-- and the moves of the year before become the past of the history
+SELECT import_history('crm.lead', lead_id::text, from_stage::text, to_stage::text, at, 'from the old CRM')
+FROM crm.stage_change ORDER BY at, lead_id \g /dev/null
+-- a lead that gets hot becomes an MQL by itself, and whoever listens hears of it
+SELECT on_crossing('b2b', 'hot', stage => 'mql') \g /dev/null
 RESET client_min_messages;

@@ -36,17 +36,17 @@ COMMENT ON TYPE leadscore.score IS
 
 CREATE FUNCTION leadscore.points(value float8, at timestamptz DEFAULT pg_catalog.now(), half_life interval DEFAULT NULL,
 								 lo float8 DEFAULT NULL, hi float8 DEFAULT NULL) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_points' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_points' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.points(float8, timestamptz, interval, float8, float8) IS
 	'score of one component: points that held at an instant, halving every half_life (1 second to 1000 years; NULL: they do not age), contributing no less than lo and no more than hi (NULL: no bound); NULL points, or a half-life with a NULL instant, give NULL';
 
 CREATE FUNCTION leadscore.bounded(score leadscore.score, lo float8, hi float8) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_bounded' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_bounded' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.bounded(leadscore.score, float8, float8) IS
 	'the score with these bounds of its total, in place of those it had (NULL: no bound)';
 
 CREATE FUNCTION leadscore.score_concat(leadscore.score, leadscore.score) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_score_concat' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_concat' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.score_concat(leadscore.score, leadscore.score) IS
 	'the components of both scores side by side, at most 8; neither may have bounds of its total';
 
@@ -58,7 +58,7 @@ COMMENT ON OPERATOR leadscore.|| (leadscore.score, leadscore.score) IS 'componen
 -- reading scores
 
 CREATE FUNCTION leadscore.score_total(leadscore.score, timestamptz) RETURNS float8
-	AS 'MODULE_PATHNAME', 'leadscore_score_total' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_total' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 3;
 COMMENT ON FUNCTION leadscore.score_total(leadscore.score, timestamptz) IS
 	'the total at an instant of the years 1 to 9999: contributions aged to it and clamped, added, clamped; never NaN or infinite';
 
@@ -68,14 +68,14 @@ CREATE OPERATOR leadscore.@ (
 COMMENT ON OPERATOR leadscore.@ (leadscore.score, timestamptz) IS 'total at an instant';
 
 CREATE FUNCTION leadscore.parts(leadscore.score, timestamptz) RETURNS float8[]
-	AS 'MODULE_PATHNAME', 'leadscore_parts' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_parts' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 COMMENT ON FUNCTION leadscore.parts(leadscore.score, timestamptz) IS
 	'what each component contributes at an instant, aged and clamped by its own bounds (those of the total are not applied)';
 
 -- adding
 
 CREATE FUNCTION leadscore.score_add(leadscore.score, leadscore.score) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_score_add' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_add' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.score_add(leadscore.score, leadscore.score) IS
 	'sum of two scores of one shape, component by component, whatever their instants';
 
@@ -86,7 +86,7 @@ CREATE OPERATOR leadscore.+ (
 COMMENT ON OPERATOR leadscore.+ (leadscore.score, leadscore.score) IS 'sum of two scores of one shape';
 
 CREATE FUNCTION leadscore.score_subtract(leadscore.score, leadscore.score) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_score_subtract' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_subtract' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.score_subtract(leadscore.score, leadscore.score) IS
 	'difference of two scores of one shape, component by component, whatever their instants';
 
@@ -96,7 +96,7 @@ CREATE OPERATOR leadscore.- (
 COMMENT ON OPERATOR leadscore.- (leadscore.score, leadscore.score) IS 'difference of two scores of one shape';
 
 CREATE FUNCTION leadscore.score_negate(leadscore.score) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_score_negate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_negate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.score_negate(leadscore.score) IS
 	'the score with the sign of every value changed; its bounds stay as they are';
 
@@ -108,7 +108,7 @@ COMMENT ON OPERATOR leadscore.- (NONE, leadscore.score) IS 'values with their si
 -- aggregates: the state is a score
 
 CREATE FUNCTION leadscore.score_accum(leadscore.score, leadscore.score) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_score_accum' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_accum' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION leadscore.score_accum(leadscore.score, leadscore.score) IS
 	'transition and combine function of sum(score): as +, but NULL adds nothing';
 
@@ -122,7 +122,7 @@ COMMENT ON AGGREGATE leadscore.sum(leadscore.score) IS
 	'sum of scores of one shape; NULLs are ignored, and the sum of nothing is NULL';
 
 CREATE FUNCTION leadscore.decayed_accum(leadscore.score, points float8, at timestamptz, half_life interval) RETURNS leadscore.score
-	AS 'MODULE_PATHNAME', 'leadscore_decayed_accum' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_decayed_accum' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 3;
 COMMENT ON FUNCTION leadscore.decayed_accum(leadscore.score, float8, timestamptz, interval) IS
 	'transition function of decayed_sum';
 
@@ -133,7 +133,7 @@ CREATE AGGREGATE leadscore.decayed_sum(points float8, at timestamptz, half_life 
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE leadscore.decayed_sum(float8, timestamptz, interval) IS
-	'one-component score of many events, the same as sum(points(points, at, half_life)): rows with NULL points or a NULL instant are ignored, and the sum of nothing is NULL';
+	'one-component score of many events, the same as sum(points(points, at, half_life)): rows with NULL points, or with a half-life and a NULL instant, are ignored; points with a NULL half-life do not age; the sum of nothing is NULL';
 
 -- equality and a total order of representations, for DISTINCT, GROUP BY and
 -- UNIQUE; not a ranking
@@ -228,7 +228,7 @@ COMMENT ON OPERATOR FAMILY leadscore.score_hash_ops USING hash IS 'equality of r
 -- casts; to and from text the type's own text form serves
 
 CREATE FUNCTION leadscore.score_to_jsonb(leadscore.score) RETURNS jsonb
-	AS 'MODULE_PATHNAME', 'leadscore_score_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'leadscore_score_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION leadscore.score_to_jsonb(leadscore.score) IS
 	'{"components": [{"value", "at", "half_life_seconds", "lo", "hi"}], "total": {"lo", "hi"}}; what is not there is absent';
 

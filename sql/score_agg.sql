@@ -72,17 +72,20 @@ FROM score_agg.interaction GROUP BY lead;
 SET max_parallel_workers_per_gather = 0;
 SELECT score_agg.plan_of('SELECT * FROM score_agg.per_lead');
 CREATE TABLE score_agg.serial AS SELECT * FROM score_agg.per_lead;
-SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
-SELECT score_agg.plan_of('SELECT * FROM score_agg.per_lead');
 CREATE FUNCTION score_agg.differences() RETURNS TABLE (leads bigint, different bigint) LANGUAGE sql AS $$
 	SELECT count(*), count(*) FILTER (WHERE s.count <> p.count OR abs((s.a @ t) - (p.a @ t)) > 1e-9 * abs(s.a @ t) OR abs((s.b @ t) - (p.b @ t)) > 1e-9 * (1 + abs(s.b @ t)))
 	FROM score_agg.serial s FULL JOIN score_agg.per_lead p USING (lead), (VALUES (timestamptz '2026-01-01')) AS x(t) $$;
-SELECT * FROM score_agg.differences();
+-- by partition
 SET enable_partitionwise_aggregate = on;
 SELECT score_agg.plan_of('SELECT * FROM score_agg.per_lead');
 SELECT * FROM score_agg.differences();
+RESET enable_partitionwise_aggregate;
+-- in parallel
+SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+SELECT score_agg.plan_of('SELECT * FROM score_agg.per_lead');
+SELECT * FROM score_agg.differences();
 -- partial aggregation below an append, groups that span partitions
-SELECT score_agg.plan_of('SELECT decayed_sum(points, at, ''14 days'') FROM score_agg.interaction');
+SET enable_partitionwise_aggregate = on;
 SET max_parallel_workers_per_gather = 0;
 SELECT score_agg.plan_of('SELECT decayed_sum(points, at, ''14 days'') FROM score_agg.interaction');
 SELECT abs(split - whole) < 1e-9 * whole AS same FROM

@@ -71,9 +71,14 @@ sign_changes(const Term *terms, int n, double length, double *out)
 		derived[i - 1].a = terms[i].a * derived[i - 1].rate;
 		largest = fmax(largest, fabs(derived[i - 1].a));
 	}
-	for (int i = 0; i < n - 1; i++)
-		derived[i].a /= largest;	/* only signs matter; keep clear of underflow */
-	nturns = sign_changes(derived, n - 1, length, turns);
+	nturns = 0;
+	if (largest > 0.0)
+	{
+		/* only signs matter: keep clear of underflow */
+		for (int i = 0; i < n - 1; i++)
+			derived[i].a /= largest;
+		nturns = sign_changes(derived, n - 1, length, turns);
+	}
 	turns[nturns++] = length;
 
 	for (int i = 0; i < nturns; i++)
@@ -115,6 +120,7 @@ turning_points(const Score *s, int64_t from, int64_t to, int64_t *out)
 	int64_t		middle = from + (to - from) / 2;
 	double		largest = 0.0;
 	int			n = 0;
+	int			kept = 0;
 	int			found;
 
 	for (int i = 0; i < s->n; i++)
@@ -144,20 +150,17 @@ turning_points(const Score *s, int64_t from, int64_t to, int64_t *out)
 	}
 
 	/* terms that cancelled, or aged to nothing, turn nothing */
-	for (int i = 0, kept = 0, all = n; i < all; i++)
+	for (int i = 0; i < n; i++)
 	{
+		largest = fmax(largest, fabs(terms[i].a));
 		if (terms[i].a != 0.0)
 			terms[kept++] = terms[i];
-		n = kept;
 	}
-	for (int i = 0; i < n; i++)
-		largest = fmax(largest, fabs(terms[i].a));
-	for (int i = 0; i < n; i++)
-		terms[i].a /= largest;
-
-	if (n < 2)
+	if (kept < 2)
 		return 0;
-	found = sign_changes(terms, n, (double) (to - from), turns);
+	for (int i = 0; i < kept; i++)
+		terms[i].a /= largest;
+	found = sign_changes(terms, kept, (double) (to - from), turns);
 	for (int i = 0; i < found; i++)
 		out[i] = from + (int64_t) turns[i];
 	return found;

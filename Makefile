@@ -37,6 +37,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_function.o \
 				src/model/model_version.o \
 				src/model/model_past.o \
+				src/model/model_changes.o \
 				src/model/model_exchange.o
 OBJS_live =		src/live/live_attach.o \
 				src/live/live_band.o \

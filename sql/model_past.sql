@@ -73,6 +73,23 @@ SELECT add_rule('past', 'fit', 'more', 'untouched IS NULL', 1);
 SELECT publish('past');
 SELECT tgname, tgnargs FROM pg_trigger WHERE tgrelid = 'mp.lead'::regclass AND tgname = 'past_past';
 
+-- why scores moved: between any two of the instants the rows add up to the
+-- difference of the scores as they were seen then, whichever version was live
+CALL mp.shake(6);
+SELECT count(*) AS cases, count(*) FILTER (WHERE abs(c.total - (b.score - a.score)) > 1e-9) AS wrong,
+	   count(*) FILTER (WHERE abs(c.parts - c.total) > 1e-9) AS wrong_sum,
+	   sum(c.rules) > 0 AND sum(c.data) > 0 AND sum(c.events) > 0 AND sum(c.ageing) > 0 AND sum(c.bounds) > 0 AS all_causes
+FROM (SELECT *, dense_rank() OVER (ORDER BY t) AS n FROM mp.seen) a
+	 JOIN (SELECT *, dense_rank() OVER (ORDER BY t) AS n FROM mp.seen) b ON b.lead_id = a.lead_id AND b.n > a.n AND a.lead_id % 4 = 1 AND (a.n * 3 + b.n * 7) % 5 = 0,
+	 LATERAL (SELECT sum(points) FILTER (WHERE cause = 'total') AS total, coalesce(sum(points) FILTER (WHERE cause <> 'total'), 0) AS parts,
+					 count(*) FILTER (WHERE cause = 'rule changes') AS rules, count(*) FILTER (WHERE cause = 'lead data') AS data,
+					 count(*) FILTER (WHERE cause = 'events') AS events, count(*) FILTER (WHERE cause = 'ageing') AS ageing,
+					 count(*) FILTER (WHERE cause = 'bounds') AS bounds
+			  FROM changes('past', a.lead_id::text, a.t, b.t)) c;
+SELECT cause, points FROM changes('past', '1', '2026-01-01', '2026-01-01');
+SELECT * FROM changes('past', '99', '2026-01-01');
+SELECT * FROM changes('past', '1', '2026-01-02', '2026-01-01');
+
 -- the trigger works for those who may write leads and nothing else, who can neither call it nor touch what it keeps
 CREATE ROLE mp_writer;
 GRANT USAGE ON SCHEMA mp TO mp_writer;

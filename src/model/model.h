@@ -178,6 +178,18 @@ extern char *ls_leads_from(const LsModel *model, const char *at, const char *old
 extern bool ls_past_since(const LsModel *model, TimestampTz *since);
 
 /* model_report.c */
+
+/* What one rule gives a lead as of an instant. */
+typedef struct LsAccount
+{
+	int64		occurrences;	/* times the rule matched */
+	double		points;			/* aged to the instant, before its limit */
+	int64		cut;			/* occurrences beyond the limit */
+	double		cut_points;
+	int64		undecided;		/* rows on which the condition, or the points, are NULL */
+} LsAccount;
+
+extern LsAccount *ls_take_account(LsModel *model, Datum lead, TimestampTz at);
 extern char *ls_visible_leads_clause(const LsModel *model);
 
 #endif							/* LS_MODEL_H */

@@ -126,19 +126,9 @@ leadscore_hottest(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* What one rule, or what took or gave points beside the rules, adds up to. */
-typedef struct Account
-{
-	int64		occurrences;	/* times the rule matched */
-	double		points;			/* aged to the instant */
-	int64		cut;			/* occurrences beyond the limit */
-	double		cut_points;
-	int64		undecided;		/* rows on which the condition is NULL */
-} Account;
-
 /* Points of a row, checked as ageing would; false if the rule does not count here. */
 static bool
-account_row(Account *account, uint64 row, int column, double *points)
+account_row(LsAccount *account, uint64 row, int column, double *points)
 {
 	bool		undecided;
 	bool		missing;
@@ -154,10 +144,14 @@ account_row(Account *account, uint64 row, int column, double *points)
 	return true;
 }
 
-/* Fill the accounts of all rules for one lead; false if there is no such lead. */
-static bool
-take_account(LsModel *model, Datum lead, TimestampTz at, Account *accounts)
+/*
+ * What each rule gives a lead (its key as text) as of an instant, in the order of
+ * the rules; NULL if there is no such lead. The model has been analysed.
+ */
+LsAccount *
+ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 {
+	LsAccount  *accounts = palloc0(Max(model->nrules, 1) * sizeof(LsAccount));
 	Oid			lead_types[2] = {TEXTOID, JSONBOID};
 	Datum		lead_values[2] = {lead, (Datum) 0};
 	Oid			types[2] = {TEXTOID, TIMESTAMPTZOID};
@@ -166,9 +160,13 @@ take_account(LsModel *model, Datum lead, TimestampTz at, Account *accounts)
 	int			column = 2;
 
 	ls_past_apply(model, lead, at, &lead_values[1]);
+	SPI_connect();
 	user_query(ls_query_lead_account(model), model->past == LS_PAST_NONE ? 1 : 2, lead_types, lead_values);
 	if (SPI_processed == 0)
-		return false;
+	{
+		SPI_finish();
+		return NULL;
+	}
 	for (int i = 0; i < model->nrules; i++)
 	{
 		double		points;
@@ -181,10 +179,9 @@ take_account(LsModel *model, Datum lead, TimestampTz at, Account *accounts)
 	}
 
 	sql = ls_query_event_account(model);
-	if (sql == NULL)
-		return true;
-	user_query(sql, 2, types, values);
-	for (uint64 row = 0; row < SPI_processed; row++)
+	if (sql)
+		user_query(sql, 2, types, values);
+	for (uint64 row = 0; sql && row < SPI_processed; row++)
 	{
 		bool		isnull;
 		TimestampTz event_at = DatumGetTimestampTz(result_datum(row, 1, &isnull));
@@ -213,7 +210,8 @@ take_account(LsModel *model, Datum lead, TimestampTz at, Account *accounts)
 			column += 3;
 		}
 	}
-	return true;
+	SPI_finish();
+	return accounts;
 }
 
 static void
@@ -274,17 +272,14 @@ leadscore_explain(PG_FUNCTION_ARGS)
 	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
 	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Account    *accounts = palloc0(Max(model->nrules, 1) * sizeof(Account));
+	LsAccount  *accounts;
 	double		total = 0;
 
 	ls_model_analyse(model);
 	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect();
-	if (!take_account(model, PG_GETARG_DATUM(1), at, accounts))
-	{
-		SPI_finish();
+	accounts = ls_take_account(model, PG_GETARG_DATUM(1), at);
+	if (accounts == NULL)
 		return (Datum) 0;
-	}
 	for (int c = 0; c < model->ncomponents; c++)
 	{
 		LsComponent *component = &model->components[c];
@@ -293,7 +288,7 @@ leadscore_explain(PG_FUNCTION_ARGS)
 		for (int i = 0; i < model->nrules; i++)
 		{
 			LsRule	   *rule = &model->rules[i];
-			Account    *account = &accounts[i];
+			LsAccount  *account = &accounts[i];
 
 			if (rule->component != c || (account->occurrences == 0 && account->undecided == 0))
 				continue;
@@ -316,7 +311,6 @@ leadscore_explain(PG_FUNCTION_ARGS)
 	total = put_bounds(rsinfo, NULL, total, model->lo, model->hi);
 	put_oldest_known(rsinfo, model, at);
 	put_account(rsinfo, NULL, NULL, "total", -1, total, ls_model_band(model, total));
-	SPI_finish();
 	return (Datum) 0;
 }
 

@@ -90,7 +90,7 @@ BEGIN
 END $$;
 CREATE FUNCTION random_points() RETURNS text LANGUAGE sql VOLATILE AS $$
 	SELECT CASE WHEN random() < 0.15
-		THEN pick('{"least(i4 / 100.0, 20)","length(t)",i2,"CASE WHEN b THEN 3.5 END","NULL::float8"}'::text[])
+		THEN pick('{"least(i4 / 100.0, 20)","length(t)",i2,"CASE WHEN b THEN 3.5 END"}'::text[])
 		ELSE (floor(random() * 200) / 4 - 20)::text END $$;
 
 -- the seed is printed: a failure can be run again
@@ -128,7 +128,7 @@ BEGIN
 	SELECT string_agg(s, ', ' ORDER BY c) INTO sums FROM (
 		SELECT c, string_agg(format('CASE WHEN %s THEN coalesce((%s)::float8, 0) ELSE 0 END', the_conditions[i], the_points[i]), ' + ') s
 		FROM (SELECT i, the_components[i] c FROM generate_series(1, nrules) i) x GROUP BY c) y;
-	SELECT string_agg(format('CASE WHEN %s THEN ARRAY[%s] END', the_conditions[i], i), ' || ' ORDER BY i) INTO matched
+	SELECT string_agg(format('CASE WHEN (%s) AND (%s) IS NOT NULL THEN ARRAY[%s] END', the_conditions[i], the_points[i], i), ' || ' ORDER BY i) INTO matched
 	FROM generate_series(1, nrules) i;
 	EXECUTE format('CREATE TEMP TABLE oracle AS SELECT id::text AS key, ARRAY[%s] AS points, coalesce(%s, ''{}'') AS rules FROM r', sums, matched);
 	FOREACH way IN ARRAY '{slot,args,safe}'::text[] LOOP
@@ -141,9 +141,9 @@ BEGIN
 	END LOOP;
 	DROP TABLE oracle;
 END $$;
-DO $$ BEGIN FOR i IN 1..6 LOOP CALL compare(i, 70, 2); END LOOP; END $$;
-DO $$ BEGIN CALL compare(7, 300, 1); END $$;
-SELECT how, count(*) AS rounds, sum(differ) AS differ, sum(matched) > 100000 AS enough FROM result GROUP BY how ORDER BY how;
+DO $$ BEGIN FOR i IN 1..4 LOOP CALL compare(i, 70, 2); END LOOP; END $$;
+DO $$ BEGIN CALL compare(5, 200, 1); END $$;
+SELECT how, count(*) AS rounds, sum(differ) AS differ, sum(matched) > 50000 AS enough FROM result GROUP BY how ORDER BY how;
 
 -- the usual comparisons are looked up, not evaluated one by one
 SELECT key FROM probe('r', ARRAY['t = ''saas''', 't IN (''a'', ''abc'')', 'v = ''a''', 'c = ''abc''', 'i4 >= 100', 'i4 BETWEEN 2 AND 7', 'i8 < 10',

@@ -100,4 +100,11 @@
 #define ls_local_transaction_id() (MyProc->vxid.lxid)
 #endif
 
+/* columns that are computed when read, which a scan of the table does not yield */
+#if PG_VERSION_NUM < 180000
+#define LS_HAS_VIRTUAL_COLUMNS(desc) false
+#else
+#define LS_HAS_VIRTUAL_COLUMNS(desc) ((desc)->constr && (desc)->constr->has_generated_virtual)
+#endif
+
 #endif							/* LS_COMPAT_H */

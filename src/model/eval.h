@@ -72,4 +72,13 @@ extern const LsCompiled *ls_compiled_get(const char *model, int version, bool ev
 extern void ls_compiled_init(void);
 extern List *ls_model_catalog_relids(void);
 
+/*
+ * eval_scan.c: the scores of all leads without a query, where that is possible.
+ * Now and then it reports how many events it has read, or leads it has stored.
+ */
+typedef void (*LsScanReport) (void *arg, uint64 rows, bool events);
+
+extern bool ls_scan_scores(const LsModel *model, Relation target, LsScanReport report, void *report_arg,
+						   uint64 *rows);
+
 #endif							/* LS_EVAL_H */

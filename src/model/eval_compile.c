@@ -594,6 +594,12 @@ ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
 			program->points_exprs[i] = add_expression(&compiler, points, i, true);
 		else if (!((Const *) points)->constisnull)
 			program->constants[i] = DatumGetFloat8(((Const *) points)->constvalue);
+		else
+		{
+			/* points that are NULL: the rule never gives any */
+			roots[i] = make_node(LS_NODE_CONST);
+			roots[i]->truth = LS_FALSE;
+		}
 	}
 	compiler.rule = NULL;
 

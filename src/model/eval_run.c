@@ -17,6 +17,7 @@
 #include "utils/resowner.h"
 
 #include "model/eval_int.h"
+#include "score/score.h"
 
 /*
  * State for evaluating a program, until ls_eval_end or the end of parent. The
@@ -312,9 +313,9 @@ node_truth(LsEval *eval, const LsNode *node, const LsRow *row)
 	pg_unreachable();
 }
 
-/* Points that depend on the row; NULL gives none. */
-static double
-expression_points(LsEval *eval, int expr)
+/* Points that depend on the row; false if they are NULL. */
+static bool
+expression_points(LsEval *eval, int expr, double *result)
 {
 	bool		isnull;
 	Datum		value;
@@ -324,20 +325,22 @@ expression_points(LsEval *eval, int expr)
 	value = ExecEvalExprSwitchContext(eval->states[expr], eval->econtext, &isnull);
 	points = isnull ? 0 : DatumGetFloat8(value);
 	if (unlikely(isnan(points) || isinf(points)))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("points must be finite, not %s", isnan(points) ? "NaN" : "infinite")));
+		ls_score_check(SCORE_BAD_NUMBER);
 	eval->running = NULL;
-	return points;
+	*result = points;
+	return !isnull;
 }
 
+/* A rule whose points are NULL gives nothing: it does not match. */
 static inline void
 do_tree(LsEval *eval, const LsTreeRule *tree, const LsRow *row, double *points, uint64 *matched)
 {
-	if (node_truth(eval, tree->root, row) != LS_TRUE)
+	double		given = tree->points;
+
+	if (node_truth(eval, tree->root, row) != LS_TRUE ||
+		(tree->points_expr >= 0 && !expression_points(eval, tree->points_expr, &given)))
 		return;
-	points[tree->component] += tree->points_expr < 0 ? tree->points
-		: expression_points(eval, tree->points_expr);
+	points[tree->component] += given;
 	if (matched)
 		matched[tree->rule / 64] |= UINT64CONST(1) << (tree->rule % 64);
 }
@@ -463,7 +466,7 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	eval->econtext->ecxt_scantuple = slot;
-	points = expression_points(eval, program->points_exprs[rule]);
+	(void) expression_points(eval, program->points_exprs[rule], &points);
 	error_context_stack = callback.previous;
 	return points;
 }

@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "model/eval.h"
 #include "model/model.h"
 #include "score/score.h"
 
@@ -49,7 +50,8 @@ typedef struct StoreReceiver
 	CommandId	cid;
 	uint64		rows;
 	TimestampTz next_notice;
-	double		expected;		/* rows, as far as known; 0: not known */
+	double		expected;		/* leads, as far as known; 0: not known */
+	double		expected_events;
 	const char *model;
 } StoreReceiver;
 
@@ -66,7 +68,32 @@ store_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 	(void) typeinfo;
 	store->bistate = GetBulkInsertState();
 	store->cid = GetCurrentCommandId(true);
-	store->next_notice = GetCurrentTimestamp() + NOTICE_EVERY_MS * INT64CONST(1000);
+}
+
+/* Say how far we are, every few seconds. */
+static void
+report_progress(StoreReceiver *store, uint64 rows, bool events)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	double		expected = events ? store->expected_events : store->expected;
+	const char *what = events ? "events read" : "leads scored";
+
+	if (now < store->next_notice)
+		return;
+	store->next_notice = now + NOTICE_EVERY_MS * INT64CONST(1000);
+	if (expected > (double) rows)
+		ereport(NOTICE,
+				(errmsg("model \"%s\": " UINT64_FORMAT " %s (%.0f %%)", store->model,
+						rows, what, 100.0 * (double) rows / expected)));
+	else
+		ereport(NOTICE,
+				(errmsg("model \"%s\": " UINT64_FORMAT " %s", store->model, rows, what)));
+}
+
+static void
+scan_progress(void *arg, uint64 rows, bool events)
+{
+	report_progress(arg, rows, events);
 }
 
 static bool
@@ -77,21 +104,7 @@ store_receive(TupleTableSlot *slot, DestReceiver *self)
 	table_tuple_insert(store->target, slot, store->cid, STORE_OPTIONS, store->bistate);
 	store->rows++;
 	if (store->rows % NOTICE_EVERY_ROWS == 0)
-	{
-		TimestampTz now = GetCurrentTimestamp();
-
-		if (now >= store->next_notice)
-		{
-			store->next_notice = now + NOTICE_EVERY_MS * INT64CONST(1000);
-			if (store->expected > (double) store->rows)
-				ereport(NOTICE,
-						(errmsg("model \"%s\": " UINT64_FORMAT " leads scored (%.0f %%)", store->model,
-								store->rows, 100.0 * (double) store->rows / store->expected)));
-			else
-				ereport(NOTICE,
-						(errmsg("model \"%s\": " UINT64_FORMAT " leads scored", store->model, store->rows)));
-		}
-	}
+		report_progress(store, store->rows, false);
 	return true;
 }
 
@@ -133,6 +146,34 @@ estimated_rows(Oid relid)
 	return rows;
 }
 
+/* Score every lead by one query. */
+static void
+fill_by_query(const LsModel *model, StoreReceiver *store)
+{
+	SPIPrepareOptions prepare = {.cursorOptions = CURSOR_OPT_PARALLEL_OK};
+	SPIExecuteOptions execute = {.read_only = true};
+	SPIPlanPtr	plan;
+	int			result;
+	char	   *sql = psprintf("SELECT lead, score, %d AS version FROM (%s) s", model->version,
+							   ls_query_scores(model, LS_ALL_LEADS, false));
+
+	store->pub.receiveSlot = store_receive;
+	store->pub.rStartup = store_startup;
+	store->pub.rShutdown = store_shutdown;
+	store->pub.rDestroy = store_destroy;
+	store->pub.mydest = DestNone;
+	execute.dest = &store->pub;
+
+	SPI_connect();
+	plan = SPI_prepare_extended(sql, &prepare);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare_extended failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_plan_extended(plan, &execute);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+	SPI_finish();
+}
+
 /*
  * Score every lead into an empty heap, with the rights of the caller, as of all
  * that is committed now. Returns the number of leads.
@@ -140,22 +181,9 @@ estimated_rows(Oid relid)
 static uint64
 fill_heap(LsModel *model, Relation target)
 {
-	StoreReceiver store = {
-		.pub = {
-			.receiveSlot = store_receive,
-			.rStartup = store_startup,
-			.rShutdown = store_shutdown,
-			.rDestroy = store_destroy,
-			.mydest = DestNone
-		}
-	};
-	SPIPrepareOptions prepare = {.cursorOptions = CURSOR_OPT_PARALLEL_OK};
-	SPIExecuteOptions execute = {.read_only = true};
+	StoreReceiver store = {0};
 	ErrorContextCallback callback;
-	SPIPlanPtr	plan;
-	char	   *sql;
 	int			level;
-	int			result;
 
 	callback.callback = scoring_error_callback;
 	callback.arg = model;
@@ -165,24 +193,16 @@ fill_heap(LsModel *model, Relation target)
 	store.target = target;
 	store.model = model->name;
 	store.expected = estimated_rows(model->leads);
-	execute.dest = &store.pub;
-
-	sql = psprintf("SELECT lead, score, %d AS version FROM (%s) s", model->version,
-				   ls_query_scores(model, LS_ALL_LEADS, false));
+	store.expected_events = OidIsValid(model->events) ? estimated_rows(model->events) : 0;
+	store.next_notice = GetCurrentTimestamp() + NOTICE_EVERY_MS * INT64CONST(1000);
 
 	/* inserting needs a transaction id, which a parallel query could not get later */
 	(void) GetCurrentTransactionId();
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 	level = ls_portable_settings();
-	SPI_connect();
-	plan = SPI_prepare_extended(sql, &prepare);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare_extended failed: %s", SPI_result_code_string(SPI_result));
-	result = SPI_execute_plan_extended(plan, &execute);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
-	SPI_finish();
+	if (!ls_scan_scores(model, target, scan_progress, &store, &store.rows))
+		fill_by_query(model, &store);
 	AtEOXact_GUC(true, level);
 	PopActiveSnapshot();
 

@@ -66,6 +66,7 @@ OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 OBJS_analytics =	src/analytics/columns.o \
 				src/analytics/query.o \
 				src/analytics/receive.o \
+				src/analytics/valuemap.o \
 				src/analytics/journey.o \
 				src/analytics/stats.o \
 				src/analytics/report.o \

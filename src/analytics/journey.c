@@ -3,63 +3,35 @@
  *	  Reading a history in one pass, and putting each lead's moves in order.
  *
  * The rows come in whatever order is cheapest to read. Each is packed into an
- * LsMove of 24 bytes; leads are numbered as they turn up, through a hash table
- * of our own; at the end one counting sort brings the moves of each lead
- * together, and each lead's few moves are sorted in place. That costs less than
- * an index scan or a sort in lead order, at about 50 bytes of memory per row
- * and 60 per lead.
+ * LsMove of 32 bytes; at the end one radix sort by the key of the lead brings
+ * the moves of each lead together, and each lead's few moves are sorted in place.
+ * The rows of the lead table are packed and sorted the same way, and merged. All
+ * of it walks through memory in order: a hash table of leads would miss the
+ * processor's cache at every row, which cost more than all the rest. It takes 64
+ * bytes of memory per row of the history and 48 per lead.
  *
- * Owns: the hash table of leads, the mapping of stages and of groups to numbers.
+ * Owns: keys of leads, stages and groups as numbers, the order of moves.
  */
 #include "journey.h"
+#include "valuemap.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* How to read one column of whatever type */
-typedef struct Column
-{
-	Oid			type;
-	bool		byval;
-	bool		is_text;		/* text or varchar: the bytes are the text */
-	bool		is_int;			/* int2, int4, int8 */
-	bool		is_varlena;
-	int16		len;
-	FmgrInfo	output;
-} Column;
-
-/*
- * Numbers for the distinct values of a column, looked up by the bytes of the
- * value first and by its text the first time these bytes are seen.
- */
-typedef struct ValueEntry
-{
-	uint64		hash;
-	Datum		value;			/* by value, or a copy of the bytes */
-	uint32		len;			/* bytes, when not by value */
-	uint32		number;
-} ValueEntry;
-
-typedef struct ValueMap
-{
-	Column		column;
-	ValueEntry *entries;
-	uint32		nentries;
-	uint32		maxentries;
-	uint32	   *slots;			/* open addressing; 0 is empty, else index + 1 */
-	uint32		mask;
-	uint32		last;			/* index of the entry found last, + 1 */
-} ValueMap;
-
 #define MAX_BY	8
+
+/* A row of the lead table */
+typedef struct LeadRow
+{
+	int64		key;
+	uint32		group;
+	float8		value;
+} LeadRow;
 
 typedef struct Reader
 {
@@ -67,21 +39,24 @@ typedef struct Reader
 	LsQuery    *query;
 	MemoryContext context;
 
-	uint64		maxmoves;
-	uint32		maxleads;
-	uint32	   *lead_slots;		/* as ValueMap.slots */
-	uint32		lead_mask;
-
 	TupleDesc	desc;
 	bool		ready;			/* columns set up from desc */
-	Column		lead_column;
-	ValueMap	stage_map;
-	ValueMap	from_map;
+
+	LsColumn	lead_column;
+	LsValueMap	key_map;		/* keys that are no integers */
+	uint64		maxmoves;
+	int64		last_key;		/* of the rows read, to see whether they are in order */
+	bool		sorted;
+
+	LsValueMap	stage_map;
+	LsValueMap	from_map;
 	uint32		maxstages;
 
-	ValueMap	by_map[MAX_BY]; /* numbers of the values of each part of BY */
-	char	  **by_text[MAX_BY];
-	uint32		nby_text[MAX_BY];
+	LeadRow    *rows;
+	uint64		nrows;
+	uint64		maxrows;
+	LsValueMap	by_map[MAX_BY]; /* numbers of the values of each part of BY */
+	LsValueMap	by_text[MAX_BY];	/* ... which go by their text */
 	uint32		maxgroups;
 	uint32	  **group_parts;	/* the numbers that make a group */
 	uint32	   *group_slots;
@@ -89,177 +64,7 @@ typedef struct Reader
 	uint32		last_group;
 } Reader;
 
-static void
-setup_column(Column *c, TupleDesc desc, int i)
-{
-	Form_pg_attribute attr = TupleDescAttr(desc, i);
-	Oid			outfunc;
-	bool		isvarlena;
-
-	c->type = attr->atttypid;
-	c->byval = attr->attbyval;
-	c->len = attr->attlen;
-	c->is_varlena = attr->attlen == -1;
-	c->is_text = (c->type == TEXTOID || c->type == VARCHAROID);
-	c->is_int = (c->type == INT2OID || c->type == INT4OID || c->type == INT8OID);
-	getTypeOutputInfo(c->type, &outfunc, &isvarlena);
-	fmgr_info(outfunc, &c->output);
-}
-
-static inline uint64
-mix(uint64 h)
-{
-	/* the 64-bit finalizer of MurmurHash3 (public domain) */
-	h ^= h >> 33;
-	h *= UINT64CONST(0xff51afd7ed558ccd);
-	h ^= h >> 33;
-	h *= UINT64CONST(0xc4ceb9fe1a85ec53);
-	return h ^ (h >> 33);
-}
-
-static inline uint64
-hash_bytes64(const char *p, size_t len)
-{
-	return hash_bytes_extended((const unsigned char *) p, (int) len, 0);
-}
-
-/* The bytes of a value that is not by value; varlenas detoasted, without header. */
-static inline const char *
-value_bytes(const Column *c, Datum value, uint32 *len)
-{
-	if (c->is_varlena)
-	{
-		struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
-
-		*len = VARSIZE_ANY_EXHDR(v);
-		return VARDATA_ANY(v);
-	}
-	*len = c->len == -2 ? strlen(DatumGetCString(value)) : (uint32) c->len;
-	return DatumGetPointer(value);
-}
-
-static char *
-value_text(Column *c, Datum value)
-{
-	return OutputFunctionCall(&c->output, value);
-}
-
-static inline bool
-entry_matches(const ValueEntry *e, bool byval, uint64 hash, Datum value,
-			  const char *bytes, uint32 len)
-{
-	if (byval)
-		return e->value == value;
-	return e->hash == hash && e->len == len &&
-		memcmp(DatumGetPointer(e->value), bytes, len) == 0;
-}
-
-/*
- * The number of a value, or false with *entry set to a new entry whose number
- * the caller must fill in.
- */
-static bool
-map_lookup(Reader *r, ValueMap *m, Datum value, uint32 *number, ValueEntry **entry)
-{
-	bool		byval = m->column.byval;
-	const char *bytes = NULL;
-	uint32		len = 0;
-	uint64		hash;
-	uint32		slot;
-	ValueEntry *e;
-
-	if (!byval)
-		bytes = value_bytes(&m->column, value, &len);
-
-	/* few stages, few sources: the one found last is a good guess */
-	if (m->last != 0)
-	{
-		e = &m->entries[m->last - 1];
-		if (byval ? e->value == value :
-			(e->len == len && memcmp(DatumGetPointer(e->value), bytes, len) == 0))
-		{
-			*number = e->number;
-			return true;
-		}
-	}
-
-	if (byval)
-		hash = mix((uint64) value);
-	else if (len <= 16)
-	{
-		/* two overlapping words; long values are rare and take the slow road */
-		uint64		a = len,
-					b = 0;
-
-		memcpy(&a, bytes, Min(len, 8));
-		if (len > 8)
-			memcpy(&b, bytes + len - 8, 8);
-		hash = mix(a ^ mix(b + len));
-	}
-	else
-		hash = hash_bytes64(bytes, len);
-
-	if (m->slots == NULL)
-	{
-		m->slots = MemoryContextAllocZero(r->context, 64 * sizeof(uint32));
-		m->mask = 63;
-		m->maxentries = 32;
-		m->entries = MemoryContextAlloc(r->context, m->maxentries * sizeof(ValueEntry));
-	}
-	for (slot = hash & m->mask; m->slots[slot] != 0; slot = (slot + 1) & m->mask)
-	{
-		e = &m->entries[m->slots[slot] - 1];
-		if (entry_matches(e, byval, hash, value, bytes, len))
-		{
-			m->last = m->slots[slot];
-			*number = e->number;
-			return true;
-		}
-	}
-
-	if (m->nentries == m->maxentries)
-	{
-		uint32		i;
-
-		if (m->maxentries > PG_UINT32_MAX / 8)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("too many different values to group by")));
-		m->maxentries *= 2;
-		m->entries = repalloc_huge(m->entries, (Size) m->maxentries * sizeof(ValueEntry));
-		pfree(m->slots);
-		m->mask = m->maxentries * 2 - 1;
-		m->slots = MemoryContextAllocExtended(r->context,
-											  ((Size) m->mask + 1) * sizeof(uint32),
-											  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-		for (i = 0; i < m->nentries; i++)
-		{
-			slot = m->entries[i].hash & m->mask;
-			while (m->slots[slot] != 0)
-				slot = (slot + 1) & m->mask;
-			m->slots[slot] = i + 1;
-		}
-		slot = hash & m->mask;
-		while (m->slots[slot] != 0)
-			slot = (slot + 1) & m->mask;
-	}
-	e = &m->entries[m->nentries++];
-	e->hash = hash;
-	e->len = len;
-	if (byval)
-		e->value = value;
-	else
-	{
-		char	   *copy = MemoryContextAlloc(r->context, len + 1);
-
-		memcpy(copy, bytes, len);
-		e->value = PointerGetDatum(copy);
-	}
-	m->slots[slot] = m->nentries;
-	m->last = 0;
-	*entry = e;
-	return false;
-}
+/* ---------- stages ---------- */
 
 /* Number of the stage with this name, which joins the list if it is new. */
 static uint16
@@ -287,21 +92,26 @@ stage_by_name(Reader *r, const char *name)
 }
 
 static uint16
-stage_number(Reader *r, ValueMap *m, Datum value)
+stage_number(Reader *r, LsValueMap *m, Datum value)
 {
-	uint32		number;
-	ValueEntry *e;
+	bool		isnew;
+	LsValueEntry *e = ls_map_find(m, value, &isnew);
 
-	if (!map_lookup(r, m, value, &number, &e))
-		e->number = number = stage_by_name(r, value_text(&m->column, value));
-	return (uint16) number;
+	if (isnew)
+		e->number = stage_by_name(r, ls_value_text(&m->column, value));
+	return (uint16) e->number;
 }
 
+/* ---------- keys of leads ---------- */
+
 /*
- * Keys of leads are compared by their text, so that the history may keep as text
- * what is a bigint in the lead table. Integers, and texts that an integer would
- * print as, are kept as integers.
+ * Keys are compared by their text, so that the history may keep as text what is
+ * a bigint in the lead table. An integer, or a text that an integer would print
+ * as, is its own key; any other text gets a number at the very bottom of the
+ * range, as it turns up. (Integers down there are treated as text, too.)
  */
+#define TEXT_KEYS_END	(PG_INT64_MIN + ((int64) 1 << 32))
+
 static bool
 text_as_integer(const char *s, uint32 len, int64 *value)
 {
@@ -322,99 +132,44 @@ text_as_integer(const char *s, uint32 len, int64 *value)
 	return true;
 }
 
-static void
-grow_leads(Reader *r)
+/* False if there is no such key and none is to be added */
+static bool
+lead_key(Reader *r, Datum value, bool add, int64 *key)
 {
-	LsJourneys *j = r->j;
-	uint32		i;
+	LsColumn   *c = &r->lead_column;
+	const char *text;
+	uint32		len;
+	LsValueEntry *e;
+	bool		isnew;
 
-	if (r->maxleads > PG_UINT32_MAX / 4)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many leads in the history")));
-	r->maxleads *= 2;
-	j->leads = repalloc_huge(j->leads, (Size) r->maxleads * sizeof(LsLead));
-	pfree(r->lead_slots);
-	r->lead_mask = r->maxleads * 2 - 1;
-	r->lead_slots = MemoryContextAllocExtended(r->context,
-											   ((Size) r->lead_mask + 1) * sizeof(uint32),
-											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	for (i = 0; i < j->nleads; i++)
+	if (c->type == INT8OID || c->type == INT4OID || c->type == INT2OID)
 	{
-		const LsLead *l = &j->leads[i];
-		uint64		hash = l->textkey ? hash_bytes64(l->textkey, strlen(l->textkey)) :
-			mix((uint64) l->intkey);
-		uint32		slot = hash & r->lead_mask;
-
-		while (r->lead_slots[slot] != 0)
-			slot = (slot + 1) & r->lead_mask;
-		r->lead_slots[slot] = i + 1;
+		*key = c->type == INT8OID ? DatumGetInt64(value) :
+			c->type == INT4OID ? DatumGetInt32(value) : DatumGetInt16(value);
+		if (*key >= TEXT_KEYS_END)
+			return true;
+		text = psprintf(INT64_FORMAT, *key);
+		len = strlen(text);
 	}
-}
-
-/* Index of the lead with this key; a new one is made if add, else UINT32_MAX. */
-static uint32
-find_lead(Reader *r, Datum key, bool add)
-{
-	LsJourneys *j = r->j;
-	const Column *c = &r->lead_column;
-	int64		intkey = 0;
-	const char *text = NULL;
-	uint32		len = 0;
-	uint64		hash;
-	uint32		slot;
-	LsLead	   *l;
-
-	if (c->type == INT8OID)
-		intkey = DatumGetInt64(key);
-	else if (c->type == INT4OID)
-		intkey = DatumGetInt32(key);
-	else if (c->type == INT2OID)
-		intkey = DatumGetInt16(key);
 	else
 	{
 		if (c->is_text)
-			text = value_bytes(c, key, &len);
+			text = ls_value_bytes(c, value, &len);
 		else
 		{
-			text = value_text(&r->lead_column, key);
+			text = ls_value_text(c, value);
 			len = strlen(text);
 		}
-		if (text_as_integer(text, len, &intkey))
-			text = NULL;
+		if (text_as_integer(text, len, key))
+			return true;
 	}
-	hash = text ? hash_bytes64(text, len) : mix((uint64) intkey);
-
-	for (slot = hash & r->lead_mask; r->lead_slots[slot] != 0; slot = (slot + 1) & r->lead_mask)
-	{
-		l = &j->leads[r->lead_slots[slot] - 1];
-		if (text == NULL ? (l->textkey == NULL && l->intkey == intkey) :
-			(l->textkey != NULL && strncmp(l->textkey, text, len) == 0 &&
-			 l->textkey[len] == '\0'))
-			return r->lead_slots[slot] - 1;
-	}
-	if (!add)
-		return PG_UINT32_MAX;
-	if (j->nleads == r->maxleads)
-	{
-		grow_leads(r);
-		slot = hash & r->lead_mask;
-		while (r->lead_slots[slot] != 0)
-			slot = (slot + 1) & r->lead_mask;
-	}
-	l = &j->leads[j->nleads++];
-	memset(l, 0, sizeof(*l));
-	l->intkey = intkey;
-	l->group = LS_NO_GROUP;
-	l->value = get_float8_nan();
-	if (text)
-	{
-		l->textkey = MemoryContextAlloc(r->context, len + 1);
-		memcpy(l->textkey, text, len);
-		l->textkey[len] = '\0';
-	}
-	r->lead_slots[slot] = j->nleads;
-	return j->nleads - 1;
+	e = ls_map_find_bytes(&r->key_map, text, len, add, &isnew);
+	if (e == NULL)
+		return false;
+	if (isnew)
+		e->number = r->key_map.nentries - 1;
+	*key = PG_INT64_MIN + (int64) e->number;
+	return true;
 }
 
 char *
@@ -422,6 +177,86 @@ ls_lead_name(const LsLead *lead)
 {
 	return lead->textkey ? lead->textkey : psprintf(INT64_FORMAT, lead->intkey);
 }
+
+/*
+ * Sort by key, keeping the order of equal keys. Keys within a range of 2^33, as
+ * sequences give them, take at most three passes over the digits; others go the
+ * ordinary way.
+ */
+#define RADIX_BITS		11
+#define RADIX_SIZE		(1 << RADIX_BITS)
+#define RADIX_RANGE		((uint64) 1 << (3 * RADIX_BITS))
+
+#define DEFINE_KEY_SORT(name, type, generic) \
+static type * \
+name(type *v, uint64 n, MemoryContext context) \
+{ \
+	int64		min = PG_INT64_MAX, \
+				max = PG_INT64_MIN; \
+	uint64		range, \
+				i; \
+	type	   *other; \
+	int			shift; \
+ \
+	for (i = 0; i < n; i++) \
+	{ \
+		min = Min(min, v[i].key); \
+		max = Max(max, v[i].key); \
+	} \
+	range = n == 0 ? 0 : (uint64) max - (uint64) min; \
+	if (range >= RADIX_RANGE) \
+	{ \
+		generic(v, n); \
+		return v; \
+	} \
+	other = MemoryContextAllocHuge(context, Max(n, 1) * sizeof(type)); \
+	for (shift = 0; shift == 0 || (range >> shift) != 0; shift += RADIX_BITS) \
+	{ \
+		uint64		count[RADIX_SIZE] = {0}, \
+					sum = 0; \
+		type	   *t; \
+		int			d; \
+ \
+		CHECK_FOR_INTERRUPTS(); \
+		for (i = 0; i < n; i++) \
+			count[(((uint64) v[i].key - (uint64) min) >> shift) & (RADIX_SIZE - 1)]++; \
+		for (d = 0; d < RADIX_SIZE; d++) \
+		{ \
+			uint64		k = count[d]; \
+ \
+			count[d] = sum; \
+			sum += k; \
+		} \
+		for (i = 0; i < n; i++) \
+			other[count[(((uint64) v[i].key - (uint64) min) >> shift) & (RADIX_SIZE - 1)]++] = v[i]; \
+		t = v; \
+		v = other; \
+		other = t; \
+	} \
+	pfree(other); \
+	return v; \
+}
+
+#define ST_SORT sort_moves_by_key
+#define ST_ELEMENT_TYPE LsMove
+#define ST_COMPARE(a, b) (((a)->key > (b)->key) - ((a)->key < (b)->key))
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+#define ST_SORT sort_rows_by_key
+#define ST_ELEMENT_TYPE LeadRow
+#define ST_COMPARE(a, b) (((a)->key > (b)->key) - ((a)->key < (b)->key))
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+DEFINE_KEY_SORT(moves_by_key, LsMove, sort_moves_by_key)
+DEFINE_KEY_SORT(rows_by_key, LeadRow, sort_rows_by_key)
+
+/* ---------- the history ---------- */
 
 /*
  * One row of the history: lead, stage, at, and what the query has besides.
@@ -435,15 +270,14 @@ history_row(void *arg, Datum *values, bool *isnull)
 	LsJourneys *j = r->j;
 	const LsQuery *q = r->query;
 	TimestampTz at;
-	uint32		lead;
 	LsMove	   *m;
 
 	if (!r->ready)
 	{
-		setup_column(&r->lead_column, r->desc, 0);
-		setup_column(&r->stage_map.column, r->desc, 1);
+		ls_column_setup(&r->lead_column, r->desc, 0);
+		ls_column_setup(&r->stage_map.column, r->desc, 1);
 		if (q->from_col >= 0)
-			setup_column(&r->from_map.column, r->desc, q->from_col);
+			ls_column_setup(&r->from_map.column, r->desc, q->from_col);
 		r->ready = true;
 	}
 	if (isnull[0] || isnull[2])
@@ -452,28 +286,27 @@ history_row(void *arg, Datum *values, bool *isnull)
 	if (at > q->as_of || TIMESTAMP_NOT_FINITE(at))
 		return;
 
-	lead = find_lead(r, values[0], true);
 	if (j->nmoves == r->maxmoves)
 	{
 		r->maxmoves *= 2;
 		j->moves = repalloc_huge(j->moves, r->maxmoves * sizeof(LsMove));
 	}
-	m = &j->moves[j->nmoves++];
+	m = &j->moves[j->nmoves];
+	(void) lead_key(r, values[0], true, &m->key);
 	m->at = at;
-	m->lead = lead;
 	m->stage = isnull[1] ? stage_by_name(r, LS_DELETED) : stage_number(r, &r->stage_map, values[1]);
 	m->from = q->from_col < 0 || isnull[q->from_col] ? LS_NO_STAGE :
 		stage_number(r, &r->from_map, values[q->from_col]);
 	m->order = q->order_col < 0 || isnull[q->order_col] ? 0 : DatumGetInt64(values[q->order_col]);
-	j->leads[lead].nmoves++;
-	if (q->adopted_col >= 0 && !isnull[q->adopted_col] && DatumGetBool(values[q->adopted_col]))
-		j->leads[lead].adopted = 1;
+	m->adopted = q->adopted_col >= 0 && !isnull[q->adopted_col] && DatumGetBool(values[q->adopted_col]);
+	r->sorted &= j->nmoves == 0 || m->key >= r->last_key;
+	r->last_key = m->key;
+	j->nmoves++;
 }
 
 /*
  * Order of moves: the sequence if the user's table has one; else the instant,
- * then the tie breaker, then the order of the stages. The sort is stable, so
- * what is equal in all of them stays as read.
+ * then the tie breaker, then the order of the stages.
  */
 static inline bool
 move_before(const LsQuery *q, const LsMove *a, const LsMove *b)
@@ -528,35 +361,45 @@ static void
 gather_moves(Reader *r)
 {
 	LsJourneys *j = r->j;
-	LsMove	   *sorted;
-	uint64		i;
-	uint32		l,
-				sum = 0;
+	uint32		maxleads = 1024;
+	uint64		i,
+				n;
 
 	if (j->nmoves > PG_UINT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the history has more than %u rows", PG_UINT32_MAX)));
-	for (l = 0; l < j->nleads; l++)
+	if (!r->sorted)
+		j->moves = moves_by_key(j->moves, j->nmoves, r->context);
+	j->leads = palloc(maxleads * sizeof(LsLead));
+	for (i = 0; i < j->nmoves; i += n)
 	{
-		j->leads[l].first = sum;
-		sum += j->leads[l].nmoves;
-	}
-	sorted = MemoryContextAllocHuge(r->context, Max(j->nmoves, 1) * sizeof(LsMove));
-	for (i = 0; i < j->nmoves; i++)
-		sorted[j->leads[j->moves[i].lead].first++] = j->moves[i];
-	pfree(j->moves);
-	j->moves = sorted;
-	for (l = 0; l < j->nleads; l++)
-	{
-		LsLead	   *lead = &j->leads[l];
+		LsMove	   *m = &j->moves[i];
+		LsLead	   *lead;
 
-		if ((l & 0xffff) == 0)
+		for (n = 1; i + n < j->nmoves && m[n].key == m->key; n++)
+			;
+		if ((j->nleads & 0xffff) == 0)
 			CHECK_FOR_INTERRUPTS();
-		lead->first -= lead->nmoves;
-		sort_moves(j->query, &sorted[lead->first], lead->nmoves);
+		if (j->nleads == maxleads)
+		{
+			maxleads *= 2;
+			j->leads = repalloc_huge(j->leads, (Size) maxleads * sizeof(LsLead));
+		}
+		sort_moves(j->query, m, n);
+		lead = &j->leads[j->nleads++];
+		lead->intkey = m->key;
+		lead->textkey = m->key >= TEXT_KEYS_END ? NULL :
+			DatumGetPointer(r->key_map.entries[m->key - PG_INT64_MIN].value);
+		lead->first = (uint32) i;
+		lead->nmoves = (uint32) n;
+		lead->adopted = m->adopted;
+		lead->group = 0;
+		lead->value = get_float8_nan();
 	}
 }
+
+/* ---------- groups ---------- */
 
 /* Number of the group made of these values of the parts of BY */
 static uint32
@@ -572,7 +415,7 @@ group_number(Reader *r, const uint32 *parts)
 		memcmp(r->group_parts[r->last_group], parts, nby * sizeof(uint32)) == 0)
 		return r->last_group;
 	for (i = 0; i < nby; i++)
-		hash = mix(hash + parts[i] + 1);
+		hash = ls_mix(hash + parts[i] + 1);
 	for (slot = hash & r->group_mask; r->group_slots[slot] != 0; slot = (slot + 1) & r->group_mask)
 		if (memcmp(r->group_parts[r->group_slots[slot] - 1], parts, nby * sizeof(uint32)) == 0)
 			return r->last_group = r->group_slots[slot] - 1;
@@ -595,7 +438,7 @@ group_number(Reader *r, const uint32 *parts)
 		for (g = 0; g < j->ngroups; g++)
 		{
 			for (hash = 0, i = 0; i < nby; i++)
-				hash = mix(hash + r->group_parts[g][i] + 1);
+				hash = ls_mix(hash + r->group_parts[g][i] + 1);
 			slot = hash & r->group_mask;
 			while (r->group_slots[slot] != 0)
 				slot = (slot + 1) & r->group_mask;
@@ -609,71 +452,6 @@ group_number(Reader *r, const uint32 *parts)
 	return r->last_group = j->ngroups - 1;
 }
 
-/* Values that print alike are one value, whatever their bytes. */
-static uint32
-by_value_number(Reader *r, int part, Datum value)
-{
-	ValueMap   *m = &r->by_map[part];
-	uint32		number;
-	ValueEntry *e;
-	char	   *text;
-	uint32		i;
-
-	if (map_lookup(r, m, value, &number, &e))
-		return number;
-	text = value_text(&m->column, value);
-
-	/*
-	 * Only types whose equal values can differ in bytes need the search: the
-	 * others would make it quadratic in the number of groups for nothing.
-	 */
-	if (!m->column.byval && !m->column.is_text)
-	{
-		for (i = 0; i < r->nby_text[part]; i++)
-			if (strcmp(r->by_text[part][i], text) == 0)
-				return e->number = i;
-	}
-	number = r->nby_text[part]++;
-	if (number == 0)
-		r->by_text[part] = MemoryContextAlloc(r->context, 64 * sizeof(char *));
-	else if (number >= 64 && (number & (number - 1)) == 0)
-		r->by_text[part] = repalloc_huge(r->by_text[part], (Size) number * 2 * sizeof(char *));
-	r->by_text[part][number] = MemoryContextStrdup(r->context, text);
-	e->number = number;
-	return number;
-}
-
-/* One row of the lead table: key, the parts of BY, the value */
-static void
-lead_row(void *arg, Datum *values, bool *isnull)
-{
-	Reader	   *r = arg;
-	const LsQuery *q = r->query;
-	uint32		lead;
-	uint32		parts[MAX_BY];
-	int			i;
-
-	if (!r->ready)
-	{
-		setup_column(&r->lead_column, r->desc, 0);
-		for (i = 0; i < q->nby; i++)
-			setup_column(&r->by_map[i].column, r->desc, 1 + i);
-		r->ready = true;
-	}
-	if (isnull[0])
-		return;
-	lead = find_lead(r, values[0], false);
-	if (lead == PG_UINT32_MAX)
-		return;
-	if (q->has_value && !isnull[1 + q->nby])
-		r->j->leads[lead].value = DatumGetFloat8(values[1 + q->nby]);
-	if (q->nby == 0)
-		return;
-	for (i = 0; i < q->nby; i++)
-		parts[i] = isnull[1 + i] ? PG_UINT32_MAX : by_value_number(r, i, values[1 + i]);
-	r->j->leads[lead].group = group_number(r, parts);
-}
-
 /* The group of leads that are in the history only: every part of BY is NULL. */
 static uint32
 null_group(Reader *r)
@@ -684,6 +462,94 @@ null_group(Reader *r)
 	for (i = 0; i < MAX_BY; i++)
 		parts[i] = PG_UINT32_MAX;
 	return group_number(r, parts);
+}
+
+/* Values that print alike are one value, whatever their bytes. */
+static uint32
+by_value_number(Reader *r, int part, Datum value)
+{
+	LsValueMap *m = &r->by_map[part];
+	bool		isnew;
+	LsValueEntry *e = ls_map_find(m, value, &isnew);
+
+	if (isnew)
+	{
+		char	   *text = ls_value_text(&m->column, value);
+		LsValueEntry *t = ls_map_find_bytes(&r->by_text[part], text, strlen(text), true, &isnew);
+
+		if (isnew)
+			t->number = r->by_text[part].nentries - 1;
+		e->number = t->number;
+	}
+	return e->number;
+}
+
+/* One row of the lead table: key, the parts of BY, the value */
+static void
+lead_row(void *arg, Datum *values, bool *isnull)
+{
+	Reader	   *r = arg;
+	const LsQuery *q = r->query;
+	uint32		parts[MAX_BY];
+	LeadRow    *row;
+	int64		key;
+	int			i;
+
+	if (!r->ready)
+	{
+		ls_column_setup(&r->lead_column, r->desc, 0);
+		for (i = 0; i < q->nby; i++)
+			ls_column_setup(&r->by_map[i].column, r->desc, 1 + i);
+		r->ready = true;
+	}
+	if (isnull[0] || !lead_key(r, values[0], false, &key))
+		return;
+	if (r->nrows == r->maxrows)
+	{
+		r->maxrows *= 2;
+		r->rows = repalloc_huge(r->rows, r->maxrows * sizeof(LeadRow));
+	}
+	row = &r->rows[r->nrows];
+	row->key = key;
+	row->value = q->has_value && !isnull[1 + q->nby] ? DatumGetFloat8(values[1 + q->nby]) :
+		get_float8_nan();
+	row->group = 0;
+	if (q->nby > 0)
+	{
+		for (i = 0; i < q->nby; i++)
+			parts[i] = isnull[1 + i] ? PG_UINT32_MAX : by_value_number(r, i, values[1 + i]);
+		row->group = group_number(r, parts);
+	}
+	r->sorted &= r->nrows == 0 || key >= r->last_key;
+	r->last_key = key;
+	r->nrows++;
+}
+
+/* Give the leads what their rows say; both are in order of their keys. */
+static void
+merge_rows(Reader *r)
+{
+	LsJourneys *j = r->j;
+	uint64		i = 0;
+	uint32		l;
+
+	if (!r->sorted)
+		r->rows = rows_by_key(r->rows, r->nrows, r->context);
+	for (l = 0; l < j->nleads; l++)
+	{
+		LsLead	   *lead = &j->leads[l];
+
+		while (i < r->nrows && r->rows[i].key < lead->intkey)
+			i++;
+		if (i < r->nrows && r->rows[i].key == lead->intkey)
+		{
+			lead->group = r->rows[i].group;
+			lead->value = r->rows[i].value;
+		}
+		else
+			lead->group = null_group(r);
+	}
+	pfree(r->rows);
 }
 
 static int
@@ -716,7 +582,7 @@ name_groups(Reader *r)
 		if (nby == 1)
 		{
 			if (r->group_parts[g][0] != PG_UINT32_MAX)
-				j->groups[g] = r->by_text[0][r->group_parts[g][0]];
+				j->groups[g] = DatumGetPointer(r->by_text[0].entries[r->group_parts[g][0]].value);
 		}
 		else if (nby > 1)
 		{
@@ -728,7 +594,8 @@ name_groups(Reader *r)
 				uint32		part = r->group_parts[g][i];
 
 				appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
-								 part == PG_UINT32_MAX ? "-" : r->by_text[i][part]);
+								 part == PG_UINT32_MAX ? "-" :
+								 DatumGetPointer(r->by_text[i].entries[part].value));
 			}
 			j->groups[g] = buf.data;
 		}
@@ -742,7 +609,6 @@ ls_read_journeys(LsQuery *query)
 	Reader		reader = {0};
 	Reader	   *r = &reader;
 	LsJourneys *j = palloc0(sizeof(LsJourneys));
-	uint32		l;
 	int			i;
 
 	Assert(query->nby <= MAX_BY);
@@ -750,6 +616,7 @@ ls_read_journeys(LsQuery *query)
 	r->query = query;
 	r->context = CurrentMemoryContext;
 	r->last_group = LS_NO_GROUP;
+	r->key_map.context = r->stage_map.context = r->from_map.context = r->context;
 	j->query = query;
 
 	r->maxstages = Max(16, query->nstages * 2);
@@ -759,11 +626,7 @@ ls_read_journeys(LsQuery *query)
 
 	r->maxmoves = 1024;
 	j->moves = palloc(r->maxmoves * sizeof(LsMove));
-	r->maxleads = 1024;
-	j->leads = palloc(r->maxleads * sizeof(LsLead));
-	r->lead_mask = r->maxleads * 2 - 1;
-	r->lead_slots = palloc0((r->lead_mask + 1) * sizeof(uint32));
-
+	r->sorted = true;
 	ls_run_query(query->history_sql, history_row, r, &r->desc, r->context);
 	gather_moves(r);
 
@@ -773,12 +636,15 @@ ls_read_journeys(LsQuery *query)
 	r->group_slots = palloc0((r->group_mask + 1) * sizeof(uint32));
 	if (query->leads_sql)
 	{
+		for (i = 0; i < query->nby; i++)
+			r->by_map[i].context = r->by_text[i].context = r->context;
+		r->maxrows = 1024;
+		r->rows = palloc(r->maxrows * sizeof(LeadRow));
+		r->sorted = true;
 		r->ready = false;
 		ls_run_query(query->leads_sql, lead_row, r, &r->desc, r->context);
+		merge_rows(r);
 	}
-	for (l = 0; l < j->nleads; l++)
-		if (j->leads[l].group == LS_NO_GROUP)
-			j->leads[l].group = null_group(r);
 	name_groups(r);
 	j->deleted = -1;
 	for (i = 0; i < j->nstages; i++)

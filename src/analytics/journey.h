@@ -90,18 +90,19 @@ typedef struct LsQuery
 
 typedef struct LsMove
 {
+	int64		key;			/* of the lead, see journey.c */
 	TimestampTz at;
 	int64		order;			/* sequence or tie breaker, 0 without one */
-	uint32		lead;
 	uint16		stage;
 	uint16		from;			/* LS_NO_STAGE: not told */
+	uint32		adopted;		/* the lead was there already: when it entered is not known */
 } LsMove;
 
 typedef struct LsLead
 {
 	int64		intkey;			/* the key, if it is an integer ... */
 	char	   *textkey;		/* ... else its text, else NULL */
-	uint32		group;			/* LS_NO_GROUP until the lead table is read */
+	uint32		group;			/* 0 without BY */
 	uint32		nmoves;
 	uint32		first;			/* index of its first move */
 	uint32		adopted;		/* its first move is an adoption, not an entry */

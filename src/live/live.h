@@ -186,6 +186,7 @@ typedef struct LiveEval
 {
 	LiveModel  *model;
 	const LiveRules *rules;
+	MemoryContext context;		/* where it was begun */
 	LsEval	   *eval;			/* NULL: no rules */
 	uint64	   *matched;
 	uint64	   *failed;

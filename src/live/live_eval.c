@@ -31,6 +31,7 @@ ls_live_eval_begin(LiveEval *eval, LiveModel *model, const LiveRules *rules)
 	memset(eval, 0, sizeof(*eval));
 	eval->model = model;
 	eval->rules = rules;
+	eval->context = CurrentMemoryContext;
 	if (rules->program == NULL)
 		return;
 	eval->matched = palloc0(LS_RULE_WORDS(rules->n) * sizeof(uint64));
@@ -52,15 +53,16 @@ ls_live_eval_row(LiveEval *eval, TupleTableSlot *slot)
 	if (likely(!ls_eval_slot_safe(eval->eval, slot, eval->points, eval->matched, eval->failed)))
 		return;
 
+	/* the caller's context does not outlive the row */
 	if (!eval->any_failure)
 	{
-		eval->failures = palloc0(rules->n * sizeof(int64));
-		eval->messages = palloc0(rules->n * sizeof(char *));
+		eval->failures = MemoryContextAllocZero(eval->context, rules->n * sizeof(int64));
+		eval->messages = MemoryContextAllocZero(eval->context, rules->n * sizeof(char *));
 		eval->any_failure = true;
 	}
 	for (int i = 0; i < rules->n; i++)
 		if (LS_RULE_IN(eval->failed, i) && eval->failures[i]++ == 0)
-			eval->messages[i] = pstrdup(ls_eval_failure(eval->eval));
+			eval->messages[i] = MemoryContextStrdup(eval->context, ls_eval_failure(eval->eval));
 }
 
 /*

@@ -21,15 +21,16 @@ FROM generate_series(0, 10000) AS i,
 	LATERAL (SELECT points(1, t, '1 day') AS s) AS b;
 
 -- what is refused: with which SQLSTATE, and why
-CREATE FUNCTION score_io.refusal(text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE detail text;
+CREATE FUNCTION score_io.evaluation(expression text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE detail text; answer text;
 BEGIN
-	RETURN 'accepted: ' || $1::leadscore.score::text;
+	EXECUTE 'SELECT (' || expression || ')::text' INTO answer;
+	RETURN 'accepted: ' || answer;
 EXCEPTION WHEN others THEN
 	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 	RETURN SQLSTATE || ' ' || detail;
 END $$;
-SELECT v AS refused, score_io.refusal(v) AS why FROM (VALUES
+SELECT v AS refused, score_io.evaluation(format('%L::leadscore.score', v)) AS why FROM (VALUES
 	(''), (' '), ('abc'), ('1 2'), ('1,5'), ('--1'), ('+'), ('.'), ('1..2'), ('1e'), ('1e+'), ('1e5.5'),
 	('NaN'), ('inf'), ('-Infinity'), ('0x10'), ('1_000'), ('٣'), ('1e400'), ('-1e400'), ('1e-400'),
 	('1[,]'), ('1[]'), ('1[1]'), ('1[1,2'), ('1[1,2)'), ('1(1,2)'), ('1[2,1]'), ('1[a,b]'), ('1[,inf]'), ('1[0,1][0,1]'), ('1[,1e999]'),
@@ -104,6 +105,31 @@ WHERE j.v <> t.v;
 -- functions that only the server calls cannot be called from SQL
 SELECT score_recv('\x00'::bytea);
 SELECT score_in(NULL), score_out(NULL), score_send(NULL);
+
+-- from PostgreSQL 16 on, bad text can be a soft error
+DO $$
+DECLARE ok boolean;
+BEGIN
+	IF current_setting('server_version_num')::int >= 160000 THEN
+		EXECUTE $q$SELECT pg_input_is_valid('1@2026-01-31/14d', 'leadscore.score') AND NOT pg_input_is_valid('1@2026-01-31/0d', 'leadscore.score')
+			AND NOT pg_input_is_valid('x', 'leadscore.score')$q$ INTO ok;
+		ASSERT ok, 'score_in throws';
+	END IF;
+END $$;
+
+-- bytes on disk that are no score: an error from every reader, and nothing worse
+CREATE CAST (bytea AS score) WITHOUT FUNCTION;
+CREATE TABLE score_io.damaged AS SELECT n, b::score AS s FROM (VALUES (1, ''::bytea), (2, '\x01'), (3, '\x020100000000000000f03f'), (4, '\x010000'), (5, '\x010100'),
+	(6, '\x010100000000000000f07f'), (7, '\x010108000000000000f03f'), (8, '\x0101000000000000000080'), (9, '\x01ffffffffffffffffffff'),
+	(10, '\x010101000000000000f03f00000000000000000000000000000000'), (11, decode(repeat('01', 400), 'hex'))) AS x(n, b);
+SELECT n, score_io.evaluation(format('score_out((SELECT s FROM score_io.damaged WHERE n = %s))', n)) AS why FROM score_io.damaged;
+SELECT e AS reader, string_agg(DISTINCT left(why, 6), ',') AS sqlstates, count(*)
+FROM unnest(ARRAY['score_send(%s)', '%s @ now()', 'parts(%s, now())', '%s + $1$1$1$', '- %s', '%s || $1$1$1$', 'bounded(%s, 0, 1)', '%s::jsonb',
+	'score_accum(NULL, %s)', 'score_accum(%s, $1$1$1$)', 'decayed_accum(%s, 1, now(), NULL)']) AS e,
+	score_io.damaged, LATERAL score_io.evaluation(format(replace(e, '$1$', ''''), format('(SELECT s FROM score_io.damaged WHERE n = %s)', n))) AS why
+GROUP BY e ORDER BY e COLLATE "C";
+SELECT count(DISTINCT s), count(DISTINCT score_hash(s)) FROM score_io.damaged;
+DROP CAST (bytea AS score);
 
 SET client_min_messages = warning;
 DROP SCHEMA score_io CASCADE;

@@ -24,6 +24,12 @@ FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
 WHERE l.stage < 'client'
 ORDER BY h.score DESC LIMIT 10;
 \set ECHO none
+\echo '   No table was sorted: an index holds the scores that age, and is read as of now, as far as needed.'
+\echo
+\set ECHO queries
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+SELECT lead FROM score_b2b ORDER BY score <~> now() LIMIT 10;
+\set ECHO none
 SELECT h.lead AS hot, l.name AS hot_name
 FROM hottest('b2b', 50) h JOIN crm.lead l ON l.lead_id = h.lead::bigint
 WHERE l.stage < 'client'
@@ -40,6 +46,7 @@ FROM explain('b2b', :'hot');
 \set ECHO queries
 SELECT d AS days_from_now, round((current_score('b2b', :'hot') @ (now() + d * interval '1 day'))::numeric, 1) AS score
 FROM unnest(ARRAY[0, 7, 14, 30, 60]) d;
+SELECT falls_below(current_score('b2b', :'hot'), 80) AS not_hot_any_more_from;
 \set ECHO none
 -- a lead just under the line, whom one more thing takes over it
 SELECT l.lead_id AS warm, l.name AS warm_name

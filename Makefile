@@ -12,7 +12,8 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(LS_SRC)/le
 # Each line names every object and script: nothing is found by wildcard.
 OBJS_base =		src/leadscore.o
 OBJS_stage =		src/stage/stage.o \
-				src/stage/stage_core.o
+				src/stage/stage_core.o \
+				src/stage/stage_gist.o
 OBJS_score =		src/score/score_core.o \
 				src/score/score_text.o \
 				src/score/score.o \
@@ -80,6 +81,7 @@ OBJS_analytics =	src/analytics/columns.o \
 
 SQL_PARTS =		src/leadscore.sql \
 				src/stage/stage.sql \
+				src/stage/stage_gist.sql \
 				src/score/score.sql \
 				src/score/rank.sql \
 				src/model/model.sql \

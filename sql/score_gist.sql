@@ -110,6 +110,34 @@ EXPLAIN (COSTS OFF) SELECT lead_id, score FROM lead WHERE stage = 'sql' ORDER BY
 SELECT (SELECT array_agg(s) FROM (SELECT score @ '2026-03-02' AS s FROM lead WHERE stage = 'sql' ORDER BY score <~> '2026-03-02' LIMIT 50) t)
 	 = (SELECT array_agg(s) FROM (SELECT score @ '2026-03-02' AS s FROM copy WHERE stage = 'sql' ORDER BY score <~> '2026-03-02' LIMIT 50) t) AS same;
 
+-- after a column of type stage, for which we bring the class: bulk built, row by row, all operators
+SELECT opcname, amvalidate(oid) FROM pg_opclass WHERE opcname = 'stage_ops' AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'gist');
+CREATE TABLE staged (lead_id int, stage stage, score score);
+INSERT INTO staged SELECT lead_id, CASE WHEN lead_id % 7 > 0 THEN stage::stage END, score FROM copy;
+CREATE TABLE staged_rows (LIKE staged);
+CREATE INDEX ON staged_rows USING gist (stage, score);
+INSERT INTO staged_rows SELECT * FROM staged ORDER BY md5(lead_id::text);
+CREATE TABLE staged_expected AS
+SELECT op, q, array(SELECT lead_id FROM staged s
+					WHERE CASE op WHEN '<' THEN stage < q WHEN '<=' THEN stage <= q WHEN '=' THEN stage = q WHEN '>=' THEN stage >= q ELSE stage > q END
+					  AND reaches(score, 60, '2026-03-02') ORDER BY lead_id) AS ids,
+	   array(SELECT score @ '2026-03-02' FROM staged s WHERE stage = q ORDER BY score <~> '2026-03-02' LIMIT 40) AS top
+FROM unnest(array['<', '<=', '=', '>=', '>']) op, unnest(array['lead', 'mql', 'sql', 'client']::stage[]) q;
+CREATE INDEX ON staged USING gist (stage, score);
+EXPLAIN (COSTS OFF) SELECT lead_id FROM staged WHERE stage = 'mql' ORDER BY score <~> now() LIMIT 20;
+EXPLAIN (COSTS OFF) SELECT stage, score FROM staged WHERE stage >= 'sql' AND reaches(score, 60, now());
+CREATE FUNCTION staged_answer(relation regclass, op text, q stage) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE format('SELECT array(SELECT lead_id FROM %1$s WHERE stage %2$s %3$L AND reaches(score, 60, %4$L) ORDER BY lead_id)::text || array(SELECT score @ %4$L FROM %1$s WHERE stage = %3$L ORDER BY score <~> %4$L LIMIT 40)::text',
+				   relation, op, q, '2026-03-02') INTO answer;
+	RETURN answer;
+END $$;
+SELECT relation, op, q FROM staged_expected, (VALUES ('staged'), ('staged_rows')) r (relation)
+WHERE staged_answer(relation::regclass, op, q) <> ids::text || top::text;
+SELECT count(*) AS cases, count(*) FILTER (WHERE cardinality(ids) > 100) AS many FROM staged_expected;
+
 -- partitioned: one ordered scan over all partitions
 CREATE TABLE parted (LIKE lead) PARTITION BY LIST (stage);
 CREATE TABLE parted_lead PARTITION OF parted FOR VALUES IN ('lead');

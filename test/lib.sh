@@ -9,7 +9,7 @@ set -euo pipefail
 LS_TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LS_CWD=$PWD
 cd /							# the server's user may not be able to enter where we are
-export LC_ALL=C.UTF-8 PGTZ=UTC
+export LANG=C.UTF-8 LC_ALL=C.UTF-8 PGTZ=UTC
 unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGPASSWORD PGCLIENTENCODING 2>/dev/null || true
 # an outer make must not hand its variables (DATA=...) or job slots to ours
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS 2>/dev/null || true

@@ -78,8 +78,8 @@ static const char *const structure_checks[] = {
 	" WHERE pipeline = $1 AND version = 0 AND kind = 'open'"
 	" AND NOT EXISTS (SELECT FROM leadscore.pipeline_transition t WHERE t.pipeline = $1 AND t.version = 0 AND t.from_stage = s.stage) ORDER BY ordinal",
 
-	"SELECT format('the transition from %s to %s requires role %s, which does not exist', from_stage, to_stage, role) FROM leadscore.pipeline_transition"
-	" WHERE pipeline = $1 AND version = 0 AND role IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) ORDER BY from_stage, to_stage",
+	("SELECT format('the transition from %s to %s requires role %s, which does not exist', from_stage, to_stage, role) FROM leadscore.pipeline_transition"
+	 " WHERE pipeline = $1 AND version = 0 AND role IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) ORDER BY from_stage, to_stage"),
 };
 
 /* run a check that throws; its message, or NULL if all is well */

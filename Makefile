@@ -63,7 +63,8 @@ OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_define.o \
 				src/pipeline/pipeline_check.o \
 				src/pipeline/pipeline_session.o \
-				src/pipeline/pipeline_audit.o
+				src/pipeline/pipeline_audit.o \
+				src/pipeline/pipeline_partition.o
 OBJS_analytics =	src/analytics/columns.o \
 				src/analytics/query.o \
 				src/analytics/receive.o \
@@ -102,7 +103,7 @@ REGRESS_stage =	stage
 REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan
 REGRESS_live =	live_dml live_crossing live_tables
-REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit
+REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit pipeline_dml pipeline_security
 REGRESS_analytics =	analytics_funnel analytics_window_funnel \
 					analytics_velocity analytics_reports \
 					analytics_forecast analytics_own

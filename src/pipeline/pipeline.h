@@ -9,6 +9,7 @@
 #include "leadscore.h"
 
 #include "access/attnum.h"
+#include "access/htup.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
@@ -230,6 +231,14 @@ extern void ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lea
 							 Datum from, bool from_null, Datum to, bool to_null,
 							 TimestampTz at, const char *reason, bool has_score, double score);
 extern void ls_history_init(void);
+
+/* pipeline_trigger.c */
+extern void ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind);
+
+/* pipeline_partition.c */
+extern void ls_partition_init(void);
+extern bool ls_departs(const LsRules *rules, Relation rel, HeapTuple tuple);
+extern TupleTableSlot *ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple);
 
 /* pipeline_session.c */
 extern void ls_session_init(void);

@@ -160,6 +160,7 @@ ls_pipeline_init(void)
 	RegisterXactCallback(on_transaction_end, NULL);
 	ls_history_init();
 	ls_session_init();
+	ls_partition_init();
 }
 
 Datum

@@ -178,8 +178,9 @@ enter(LsRules *rules, Relation rel, TupleTableSlot *slot, Datum stage)
 	end_move(&move);
 }
 
-static void
-leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind)
+/* a lead that goes, in whatever way */
+void
+ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind)
 {
 	LsMove		move;
 	bool		isnull;
@@ -305,7 +306,7 @@ truncate_all(LsRules *rules, Relation rel)
 			while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 			{
 				CHECK_FOR_INTERRUPTS();
-				leave(leaf_rules, leaf, slot, LS_KIND_TRUNCATED);
+				ls_leave(leaf_rules, leaf, slot, LS_KIND_TRUNCATED);
 				MemoryContextReset(row);
 			}
 			MemoryContextSwitchTo(before);
@@ -354,12 +355,18 @@ leadscore_enforce_stage(PG_FUNCTION_ARGS)
 	{
 		bool		isnull;
 		Datum		stage = slot_getattr(data->tg_trigslot, rules->stage_attno, &isnull);
+		TupleTableSlot *old = rules->root == rules->relid ? NULL : ls_arrival(rules, rel, data->tg_trigtuple);
 
-		if (!isnull)
+		if (old != NULL)
+		{
+			update(rules, rel, old, data->tg_trigslot);
+			ExecDropSingleTupleTableSlot(old);
+		}
+		else if (!isnull)
 			enter(rules, rel, data->tg_trigslot, stage);
 	}
-	else
-		leave(rules, rel, data->tg_trigslot, LS_KIND_DELETED);
+	else if (!ls_departs(rules, rel, data->tg_trigtuple))
+		ls_leave(rules, rel, data->tg_trigslot, LS_KIND_DELETED);
 	return PointerGetDatum(NULL);
 }
 

@@ -38,6 +38,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_function.o \
 				src/model/model_version.o \
 				src/model/model_past.o \
+				src/model/model_backtest.o \
 				src/model/model_changes.o \
 				src/model/model_exchange.o \
 				src/model/eval_fold.o \
@@ -101,7 +102,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
-REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan
+REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan model_backtest
 REGRESS_live =	live_dml live_crossing live_tables
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit pipeline_dml pipeline_security
 REGRESS_analytics =	analytics_funnel analytics_window_funnel \

@@ -138,13 +138,15 @@ extern int	ls_portable_settings(void);
 typedef enum LsScope
 {
 	LS_ALL_LEADS,				/* no parameter for the lead */
-	LS_ONE_LEAD					/* $1 = key as text */
+	LS_ONE_LEAD,				/* $1 = key as text */
+	LS_OUTCOMES					/* $1, $2 = arrays of keys as text and of instants */
 } LsScope;
 
 extern char *ls_query_scores(const LsModel *model, LsScope scope, bool as_of);
 extern char *ls_query_lead_account(const LsModel *model);
 extern char *ls_model_key_declaration(const LsModel *model);
 extern char *ls_query_event_account(const LsModel *model);
+extern char *ls_query_matches(const LsModel *model);
 extern char *ls_type_name(Oid type);
 extern char *ls_key_equality(Oid type);
 extern char *ls_relation_name(Oid relid);
@@ -175,9 +177,12 @@ extern void ls_past_keep(const LsModel *model);
 extern void ls_past_drop(const LsModel *model);
 extern void ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old);
 extern char *ls_leads_from(const LsModel *model, const char *at, const char *old);
+extern char *ls_outcomes_from(const LsModel *model);
 extern bool ls_past_since(const LsModel *model, TimestampTz *since);
 
 /* model_report.c */
+
+extern void ls_user_query(const char *sql, int nargs, Oid *types, Datum *values);
 
 /* What one rule gives a lead as of an instant. */
 typedef struct LsAccount

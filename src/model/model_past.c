@@ -222,6 +222,24 @@ ls_leads_from(const LsModel *model, const char *at, const char *old)
 	return psprintf("%s l", table);
 }
 
+/* The same for the leads and instants in o, each as it was at its own. */
+char *
+ls_outcomes_from(const LsModel *model)
+{
+	char	   *table = psprintf("%s%s", get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
+								 ls_relation_name(model->leads));
+	const char *key = quote_identifier(model->lead_key);
+	char	   *equals = ls_key_equality(model->key_type);
+
+	if (model->past == LS_PAST_NONE)
+		return psprintf("o JOIN %s l ON l.%s %s o.lead", table, key, equals);
+	return psprintf("o JOIN %s c ON c.%s %s o.lead"
+					" LEFT JOIN LATERAL (SELECT old FROM %s q WHERE q.lead %s o.lead AND q.until > o.at"
+					" ORDER BY q.until, q.id LIMIT 1) p ON true"
+					" CROSS JOIN LATERAL jsonb_populate_record(c, p.old) l",
+					table, key, equals, past_table(model->name), equals);
+}
+
 /* When old values began to be kept: the first publishing. False: not yet. */
 bool
 ls_past_since(const LsModel *model, TimestampTz *since)

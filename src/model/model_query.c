@@ -130,15 +130,20 @@ counts(const LsRule *rule, bool event)
  * key and at, if given, are what stands for the lead asked for and the instant.
  */
 static void
-append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, const char *key, const char *at)
+append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope, const char *key, const char *at)
 {
 	const char *event_at = quote_identifier(model->event_at);
 	const char *event_lead = quote_identifier(model->event_lead);
 
-	appendStringInfo(buf, "SELECT e.%s", event_lead);
-	if (model->event_lead_type != model->key_type)
-		appendStringInfo(buf, "::%s", ls_type_name(model->key_type));
-	appendStringInfo(buf, " AS k, e.%s AS at", event_at);
+	if (scope == LS_OUTCOMES)
+		appendStringInfo(buf, "SELECT o.n AS k, e.%s AS at", event_at);
+	else
+	{
+		appendStringInfo(buf, "SELECT e.%s", event_lead);
+		if (model->event_lead_type != model->key_type)
+			appendStringInfo(buf, "::%s", ls_type_name(model->key_type));
+		appendStringInfo(buf, " AS k, e.%s AS at", event_at);
+	}
 	for (int i = 0; i < model->nrules; i++)
 	{
 		const LsRule *rule = &model->rules[i];
@@ -155,10 +160,10 @@ append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, const char *k
 			appendStringInfo(buf, " AS b%d", i);
 		}
 	}
-	appendStringInfo(buf, " FROM %s e WHERE e.%s IS NOT NULL"
+	appendStringInfo(buf, " FROM %s e%s WHERE e.%s IS NOT NULL"
 					 " AND e.%s >= '0001-01-01 00:00:00+00'::pg_catalog.timestamptz"
 					 " AND e.%s < '10000-01-01 00:00:00+00'::pg_catalog.timestamptz",
-					 ls_relation_name(model->events), event_lead, event_at, event_at);
+					 ls_relation_name(model->events), scope == LS_OUTCOMES ? ", o" : "", event_lead, event_at, event_at);
 	if (key)
 		appendStringInfo(buf, " AND e.%s %s %s", event_lead,
 						 model->event_lead_type == model->key_type ? ls_key_equality(model->key_type) : "=", key);
@@ -187,7 +192,7 @@ append_rank(StringInfo buf, const LsRule *rule, int i)
 }
 
 static void
-append_limits(StringInfo buf, const LsModel *model, MatrixUse use, const char *key, const char *at)
+append_limits(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope, const char *key, const char *at)
 {
 	bool		any = false;
 
@@ -196,7 +201,7 @@ append_limits(StringInfo buf, const LsModel *model, MatrixUse use, const char *k
 			any = true;
 	if (!any && use == FOR_SUMS)
 	{
-		append_matrix(buf, model, use, key, at);
+		append_matrix(buf, model, use, scope, key, at);
 		return;
 	}
 
@@ -226,7 +231,7 @@ append_limits(StringInfo buf, const LsModel *model, MatrixUse use, const char *k
 			appendStringInfo(buf, ", r%d", i);
 	}
 	appendStringInfoString(buf, " FROM (");
-	append_matrix(buf, model, use, key, at);
+	append_matrix(buf, model, use, scope, key, at);
 	appendStringInfoString(buf, ") m");
 }
 
@@ -297,10 +302,21 @@ append_part(StringInfo buf, const LsModel *model, int component)
 	appendStringInfoString(buf, ", NULL::pg_catalog.timestamptz)");
 }
 
+/* The leads and instants asked for, and the first column of the result. */
+static void
+append_outcomes(StringInfo buf, const LsModel *model)
+{
+	appendStringInfo(buf, "WITH o AS MATERIALIZED (SELECT u.n, u.lead::%s AS lead, u.at"
+					 " FROM unnest($1, $2) WITH ORDINALITY u(lead, at, n)) SELECT o.n, ",
+					 ls_type_name(model->key_type));
+}
+
 /*
  * The scores: rows of (lead, score). With LS_ONE_LEAD parameter $1 is the
  * lead's key as text; as_of adds a parameter, the instant after which events
  * do not count, and for a lead with old values (ls_past_apply) $3 is these.
+ * With LS_OUTCOMES the rows are of (number, score), for the leads and instants
+ * in the arrays $1 and $2.
  */
 char *
 ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
@@ -308,8 +324,9 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 	StringInfoData buf;
 	Score		shape;
 	char		shape_text[SCORE_MAX_TEXT];
-	char	   *key = scope == LS_ONE_LEAD ? psprintf("$1::%s", ls_type_name(model->key_type)) : NULL;
-	const char *at = !as_of ? NULL : scope == LS_ONE_LEAD ? "$2" : "$1";
+	char	   *key = scope == LS_ONE_LEAD ? psprintf("$1::%s", ls_type_name(model->key_type)) :
+		scope == LS_OUTCOMES ? "o.lead" : NULL;
+	const char *at = scope == LS_OUTCOMES ? "o.at" : !as_of ? NULL : scope == LS_ONE_LEAD ? "$2" : "$1";
 	bool		events = false;
 
 	ls_model_shape(model, &shape);
@@ -318,14 +335,18 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 		events |= component_has_events(model, i);
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "SELECT l.%s AS lead, " LS_SCHEMA ".model_score('%s'::" LS_SCHEMA ".score",
-					 quote_identifier(model->lead_key), shape_text);
+	if (scope == LS_OUTCOMES)
+		append_outcomes(&buf, model);
+	else
+		appendStringInfo(&buf, "SELECT l.%s AS lead, ", quote_identifier(model->lead_key));
+	appendStringInfo(&buf, LS_SCHEMA ".model_score('%s'::" LS_SCHEMA ".score", shape_text);
 	for (int i = 0; i < model->ncomponents; i++)
 	{
 		appendStringInfoString(&buf, ", ");
 		append_part(&buf, model, i);
 	}
-	appendStringInfo(&buf, ") AS score FROM %s", ls_leads_from(model, at, "$3"));
+	appendStringInfo(&buf, ") AS score FROM %s",
+					 scope == LS_OUTCOMES ? ls_outcomes_from(model) : ls_leads_from(model, at, "$3"));
 	if (events)
 	{
 		appendStringInfoString(&buf, " LEFT JOIN (SELECT k");
@@ -337,11 +358,14 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 			append_component_sum(&buf, model, i);
 		}
 		appendStringInfoString(&buf, " FROM (");
-		append_limits(&buf, model, FOR_SUMS, key, at);
-		appendStringInfo(&buf, ") t GROUP BY k) x ON l.%s %s x.k",
-						 quote_identifier(model->lead_key), ls_key_equality(model->key_type));
+		append_limits(&buf, model, FOR_SUMS, scope, key, at);
+		if (scope == LS_OUTCOMES)
+			appendStringInfoString(&buf, ") t GROUP BY k) x ON o.n = x.k");
+		else
+			appendStringInfo(&buf, ") t GROUP BY k) x ON l.%s %s x.k",
+							 quote_identifier(model->lead_key), ls_key_equality(model->key_type));
 	}
-	if (key)
+	if (scope == LS_ONE_LEAD)
 		appendStringInfo(&buf, " WHERE l.%s %s %s", quote_identifier(model->lead_key),
 						 ls_key_equality(model->key_type), key);
 	return buf.data;
@@ -396,7 +420,44 @@ ls_query_event_account(const LsModel *model)
 	if (!any)
 		return NULL;
 	appendStringInfoString(&buf, " FROM (");
-	append_limits(&buf, model, FOR_ACCOUNT, psprintf("$1::%s", ls_type_name(model->key_type)), "$2");
+	append_limits(&buf, model, FOR_ACCOUNT, LS_ONE_LEAD, psprintf("$1::%s", ls_type_name(model->key_type)), "$2");
 	appendStringInfoString(&buf, ") t");
+	return buf.data;
+}
+
+/*
+ * Which rules matched: a row per lead and instant in the arrays $1 and $2, with
+ * its number and a boolean per enabled rule, in order.
+ */
+char *
+ls_query_matches(const LsModel *model)
+{
+	StringInfoData buf;
+	StringInfoData events;
+
+	initStringInfo(&buf);
+	initStringInfo(&events);
+	append_outcomes(&buf, model);
+	for (int i = 0, n = 0; i < model->nrules; i++)
+	{
+		if (!model->rules[i].enabled)
+			continue;
+		if (n++ > 0)
+			appendStringInfoString(&buf, ", ");
+		if (model->rules[i].event)
+		{
+			appendStringInfo(&buf, "b%d", i);
+			appendStringInfo(&events, ", bool_or(r%d IS NOT NULL) AS b%d", i, i);
+		}
+		else
+			append_condition(&buf, model, &model->rules[i]);
+	}
+	appendStringInfo(&buf, " FROM %s", ls_outcomes_from(model));
+	if (events.len > 0)
+	{
+		appendStringInfo(&buf, " LEFT JOIN (SELECT k%s FROM (", events.data);
+		append_matrix(&buf, model, FOR_SUMS, LS_OUTCOMES, "o.lead", "o.at");
+		appendStringInfoString(&buf, ") t GROUP BY k) x ON o.n = x.k");
+	}
 	return buf.data;
 }

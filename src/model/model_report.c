@@ -35,8 +35,8 @@ PG_FUNCTION_INFO_V1(leadscore_verify);
 #define VERIFY_TOLERANCE	1e-9
 
 /* Run a query of the user's own tables as the caller; rows are in SPI_tuptable. */
-static void
-user_query(const char *sql, int nargs, Oid *types, Datum *values)
+void
+ls_user_query(const char *sql, int nargs, Oid *types, Datum *values)
 {
 	int			level = ls_portable_settings();
 	int			result = SPI_execute_with_args(sql, nargs, types, values, NULL, true, 0);
@@ -99,7 +99,7 @@ leadscore_hottest(PG_FUNCTION_ARGS)
 				 errmsg("the number of leads must not be negative")));
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	user_query(psprintf("SELECT s.lead::text, s.score FROM %s s%s"
+	ls_user_query(psprintf("SELECT s.lead::text, s.score FROM %s s%s"
 						" ORDER BY s.score OPERATOR(" LS_SCHEMA ".<~>) $1 LIMIT $2",
 						ls_relation_name(ls_model_score_relid(model, false)),
 						ls_visible_leads_clause(model)),
@@ -161,7 +161,7 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 
 	ls_past_apply(model, lead, at, &lead_values[1]);
 	SPI_connect();
-	user_query(ls_query_lead_account(model), model->past == LS_PAST_NONE ? 1 : 2, lead_types, lead_values);
+	ls_user_query(ls_query_lead_account(model), model->past == LS_PAST_NONE ? 1 : 2, lead_types, lead_values);
 	if (SPI_processed == 0)
 	{
 		SPI_finish();
@@ -180,7 +180,7 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 
 	sql = ls_query_event_account(model);
 	if (sql)
-		user_query(sql, 2, types, values);
+		ls_user_query(sql, 2, types, values);
 	for (uint64 row = 0; sql && row < SPI_processed; row++)
 	{
 		bool		isnull;
@@ -330,7 +330,7 @@ score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 	ls_model_analyse(model);
 	ls_past_apply(model, values[0], at, &values[2]);
 	SPI_connect();
-	user_query(ls_query_scores(model, LS_ONE_LEAD, true),
+	ls_user_query(ls_query_scores(model, LS_ONE_LEAD, true),
 			   model->past == LS_PAST_NONE ? 2 : 3, types, values);
 	if (SPI_processed > 0)
 		ls_score_from_datum(result_datum(0, 2, &isnull), &score);
@@ -365,7 +365,7 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	bool		isnull = true;
 
 	SPI_connect();
-	user_query(psprintf("SELECT s.score FROM %s s WHERE s.lead %s $1::%s",
+	ls_user_query(psprintf("SELECT s.score FROM %s s WHERE s.lead %s $1::%s",
 						ls_relation_name(ls_model_score_relid(model, false)),
 						ls_key_equality(model->key_type), ls_type_name(model->key_type)),
 			   1, types, values);

@@ -150,3 +150,10 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_grades' LANGUAGE C STABLE;
 COMMENT ON FUNCTION leadscore.grades(text, text, text, float8[], float8[], timestamptz) IS
 'two-axis grade A1 .. D4 of every stored score: the letter from what one component contributes at the instant, the digit from another; steps are the least points for A, B, C and for 1, 2, 3, by default 75, 50 and 25 % of the component''s upper bound';
+
+CREATE FUNCTION leadscore.backtest(model text, outcomes text, version int DEFAULT NULL, against int DEFAULT NULL, before interval DEFAULT '0',
+	OUT measure text, OUT part text, OUT leads bigint, OUT won bigint, OUT value float8, OUT low float8, OUT high float8, OUT note text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'leadscore_backtest' LANGUAGE C ROWS 50;
+COMMENT ON FUNCTION leadscore.backtest(text, text, int, int, interval) IS
+'how well scores told outcomes before they were known: outcomes is a query of (lead, instant, won bool); each lead is scored as of its instant less before, with what was known then; gives conversion, AUC, conversion of each tenth, precision and recall from each band and conversion per rule, with 95 % intervals (low, high); against another version of the model also the difference of the AUCs, and whether it is more than chance';

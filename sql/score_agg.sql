@@ -21,8 +21,13 @@ FROM score_agg.event;
 SELECT decayed_sum(DISTINCT points, '2026-01-01', half_life) FROM score_agg.event;
 -- the first row's own value is not changed by what follows
 SELECT sum(s) AS sum, array_agg(s) AS rows, sum(s) FILTER (WHERE n > 1) AS others FROM (SELECT points(id::float8, '2026-01-01', '1 day') AS s, id AS n FROM score_agg.event ORDER BY id) x;
-SELECT s, score_accum(s, s), s AS unchanged, score_accum(NULL, s), score_accum(s, NULL), score_accum(NULL, NULL) FROM (SELECT points(points) AS s FROM score_agg.event WHERE id = 1) x;
-SELECT decayed_accum(NULL, 1, '2026-01-01', '1 day'), decayed_accum('1@2026-01-01/1d', 1, '2026-01-01', '1 day'), decayed_accum(NULL, NULL, NULL, NULL);
+-- called by hand, the transitions leave the value they are given as it is, in the table's own page too
+-- (beyond 126 bytes it lies there in the form in which a state may be changed)
+CREATE TABLE score_agg.by_hand (s score);
+INSERT INTO score_agg.by_hand SELECT a || a || a || a || a || a FROM points(8, '2026-01-01', '1 day') AS a;
+SELECT parts(s, t), parts(score_accum(s, s), t) AS twice, parts(s, t) AS unchanged FROM score_agg.by_hand, (VALUES (timestamptz '2026-01-01')) AS x(t);
+SELECT parts(s, '2026-01-01') AS unchanged, score_accum(NULL, s) = s AND score_accum(s, NULL) = s AS same, score_accum(NULL, NULL) FROM score_agg.by_hand;
+SELECT decayed_accum('1@2026-01-01/1d', 1, '2026-01-01', '1 day'), decayed_accum('1@2026-01-01/1d', NULL, NULL, NULL), decayed_accum(NULL, 1, '2026-01-01', '1 day'), decayed_accum(NULL, NULL, NULL, NULL);
 
 -- windows: running, moving, by groups of peers; every row keeps the value it was given
 SELECT id, sum(points(points)) OVER (ORDER BY id) AS running,

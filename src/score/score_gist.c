@@ -20,6 +20,7 @@
 #include "access/gist_private.h"
 #include "access/skey.h"
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "libpq/pqformat.h"
 #include "score/score_bound.h"
 #include "storage/bufmgr.h"
@@ -652,12 +653,22 @@ leadscore_score_gist_picksplit(PG_FUNCTION_ARGS)
  * ----------------------------------------------------------------
  */
 
+/* A key's prefix on the curve, remembered by the hash of the key. */
+typedef struct PlaceMemo
+{
+	uint64		hash;			/* 0: empty */
+	uint64		prefix;
+} PlaceMemo;
+
+#define PLACE_MEMOS		(1 << 16)
+
 /* Kept in SortSupport for the length of a build. */
 typedef struct BuildState
 {
 	int64		now;			/* instant of the curve */
 	bool		have_shape;
 	Score		shape;			/* of the first row */
+	PlaceMemo  *memos;			/* where tuplesort keeps no abbreviated keys */
 } BuildState;
 
 static void
@@ -703,14 +714,54 @@ compare_places(Datum x, Datum y, SortSupport ssup)
 	return result;
 }
 
-static Datum
-abbreviate_place(Datum original, SortSupport ssup)
+static uint64
+place_prefix(Datum datum, BuildState *state)
 {
 	Score		s;
 	ScorePlace	place;
 
-	place_datum(original, (BuildState *) ssup->ssup_extra, &s, &place);
-	return UInt64GetDatum(score_place_prefix(&place));
+	place_datum(datum, state, &s, &place);
+	return score_place_prefix(&place);
+}
+
+static Datum
+abbreviate_place(Datum original, SortSupport ssup)
+{
+	return UInt64GetDatum(place_prefix(original, (BuildState *) ssup->ssup_extra));
+}
+
+/*
+ * After another column tuplesort abbreviates nothing, and would have us compute
+ * two places at each comparison. A sort works on ever smaller parts, so the
+ * prefixes of the last keys seen are remembered. (Two keys of one hash would be
+ * out of place, and no answer wrong.)
+ */
+static uint64
+remembered_prefix(Datum datum, BuildState *state)
+{
+	struct varlena *v = PG_DETOAST_DATUM_PACKED(datum);
+	uint64		hash = DatumGetUInt64(hash_any_extended((unsigned char *) VARDATA_ANY(v),
+														VARSIZE_ANY_EXHDR(v), 0)) | 1;
+	PlaceMemo  *memo = &state->memos[(hash >> 1) % PLACE_MEMOS];
+
+	if (memo->hash != hash)
+	{
+		memo->prefix = place_prefix(PointerGetDatum(v), state);
+		memo->hash = hash;
+	}
+	return memo->prefix;
+}
+
+static int
+compare_remembered_places(Datum x, Datum y, SortSupport ssup)
+{
+	BuildState *state = (BuildState *) ssup->ssup_extra;
+	uint64		px = remembered_prefix(x, state);
+	uint64		py = remembered_prefix(y, state);
+
+	if (px != py)
+		return px > py ? 1 : -1;
+	return compare_places(x, y, ssup);
 }
 
 /* Computing a prefix costs less than comparing once without it: never give up. */
@@ -740,6 +791,7 @@ leadscore_score_gist_sortsupport(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 #endif
-	ssup->comparator = compare_places;
+	state->memos = MemoryContextAllocZero(ssup->ssup_cxt, sizeof(PlaceMemo) * PLACE_MEMOS);
+	ssup->comparator = compare_remembered_places;
 	PG_RETURN_VOID();
 }

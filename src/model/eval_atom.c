@@ -429,6 +429,19 @@ recognise_pattern(Oid func, List *args, Oid collation, AttrNumber *attno, LsKind
 	(*pattern)->bytes = bytes;
 	(*pattern)->len = len;
 	(*pattern)->rule = -1;
+	if ((*pattern)->kind != LS_PATTERN_CONTAINS)
+	{
+		/* values of 8 bytes or more are first compared as words */
+		char		word[8] = {0};
+		char		mask[8] = {0};
+		int			n = Min(len, 8);
+		int			at = (*pattern)->kind == LS_PATTERN_SUFFIX ? 8 - n : 0;
+
+		memcpy(word + at, (*pattern)->kind == LS_PATTERN_SUFFIX ? bytes + len - n : bytes, n);
+		memset(mask + at, 0xFF, n);
+		memcpy(&(*pattern)->word, word, 8);
+		memcpy(&(*pattern)->mask, mask, 8);
+	}
 	return true;
 }
 
@@ -498,18 +511,11 @@ constant_position(const LsAtom *atom, int i, const LsColumn *column)
 {
 	if (LS_KIND_IS_BYTES(column->kind))
 	{
-		const LsBytes *text = &atom->texts[i];
-		uint32		hash = ls_bytes_hash(text->bytes, text->len);
+		int			found = ls_bytes_find(&column->table, column->texts,
+										  atom->texts[i].bytes, atom->texts[i].len);
 
-		for (uint32 at = hash & column->table.mask;; at = (at + 1) & column->table.mask)
-		{
-			int			slot = column->table.slot[at];
-
-			Assert(slot > 0);
-			if (column->table.hash[at] == hash && column->texts[slot - 1].len == text->len &&
-				memcmp(column->texts[slot - 1].bytes, text->bytes, text->len) == 0)
-				return slot - 1;
-		}
+		Assert(found >= 0);
+		return found;
 	}
 	else
 	{

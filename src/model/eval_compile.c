@@ -245,17 +245,22 @@ finish_column(LsProgram *program, LsColumn *column)
 		while (size < 4 * (uint32) n)
 			size *= 2;
 		column->table.mask = size - 1;
-		column->table.hash = palloc0_array(uint32, size);
-		column->table.slot = palloc0_array(int, size);
+		column->table.slots = palloc0_array(LsBytesSlot, size);
 		for (int i = 0; i < n; i++)
 		{
-			uint32		hash = ls_bytes_hash(column->texts[i].bytes, column->texts[i].len);
-			uint32		at = hash & column->table.mask;
+			const LsBytes *text = &column->texts[i];
+			uint64		first,
+						last;
+			uint32		at;
 
-			while (column->table.slot[at] != 0)
+			ls_bytes_words(text->bytes, text->len, &first, &last);
+			at = ls_bytes_hash(text->bytes, text->len, first, last) & column->table.mask;
+			while (column->table.slots[at].constant != 0)
 				at = (at + 1) & column->table.mask;
-			column->table.hash[at] = hash;
-			column->table.slot[at] = i + 1;
+			column->table.slots[at].first = first;
+			column->table.slots[at].last = last;
+			column->table.slots[at].len = text->len;
+			column->table.slots[at].constant = i + 1;
 		}
 	}
 }
@@ -517,6 +522,28 @@ renumber_columns(LsNode *node, const int *moved)
 		renumber_columns(node->args[i], moved);
 }
 
+/* Do all classes of a column give points to one component only? */
+static void
+narrow_points(const LsProgram *program, LsColumn *column)
+{
+	int			n = program->ncomponents;
+
+	column->component = 0;
+	for (int c = 0; c < n; c++)
+		for (int i = 0; i < column->nclasses; i++)
+			if (column->points[i * n + c] != 0)
+				column->component = c;
+	for (int i = 0; i < column->nclasses * n; i++)
+		if (column->points[i] != 0 && i % n != column->component)
+		{
+			column->component = -1;
+			return;
+		}
+	column->component_points = palloc_array(double, column->nclasses);
+	for (int i = 0; i < column->nclasses; i++)
+		column->component_points[i] = column->points[i * n + column->component];
+}
+
 /* Keep only columns that something is read from: null tests may have moved. */
 static void
 drop_unused_columns(LsProgram *program)
@@ -531,7 +558,10 @@ drop_unused_columns(LsProgram *program)
 		LsColumn   *column = &program->columns[i];
 
 		if (column->any_points)
+		{
 			column->classify = true;
+			narrow_points(program, column);
+		}
 		if (column->classify || column->npatterns > 0)
 			column->used = true;
 		moved[i] = n;

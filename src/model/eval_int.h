@@ -61,24 +61,36 @@ typedef struct LsPattern
 	bool		negate;			/* NOT LIKE */
 	int			len;
 	const char *bytes;
+	uint64		word;			/* its last (suffix) or first (prefix) bytes, up to 8 */
+	uint64		mask;			/* which bytes of that count */
 	int			rule;			/* the rule this alone decides, or -1 */
 	int			component;
 	double		points;
 } LsPattern;
-
-/* open addressing; the slots hold constant number + 1, 0 = empty */
-typedef struct LsBytesTable
-{
-	uint32		mask;
-	uint32	   *hash;
-	int		   *slot;
-} LsBytesTable;
 
 typedef struct LsBytes
 {
 	int			len;
 	const char *bytes;
 } LsBytes;
+
+/*
+ * Open addressing. The two words are of the constant's first and last bytes: up
+ * to 16 bytes they are the constant.
+ */
+typedef struct LsBytesSlot
+{
+	uint64		first;
+	uint64		last;
+	int			len;
+	int			constant;		/* number + 1; 0: empty */
+} LsBytesSlot;
+
+typedef struct LsBytesTable
+{
+	uint32		mask;
+	LsBytesSlot *slots;
+} LsBytesTable;
 
 /*
  * One column, read one way. Class 2i+1 is equality with constant i, class 2i
@@ -99,6 +111,8 @@ typedef struct LsColumn
 	bool		classify;		/* the class of a value is needed */
 	bool		used;
 	double	   *points;			/* [class][component]; rules over this column alone */
+	int			component;		/* the only one these give points to, or -1 */
+	double	   *component_points;	/* [class], if so */
 	uint64	   *rules;			/* [class][word]: those rules */
 	int			npatterns;
 	LsPattern  *patterns;
@@ -230,23 +244,17 @@ ls_double_key(double value)
 	return u.i < 0 ? (int64) (UINT64CONST(0x8000000000000000) - (uint64) u.i) : u.i;
 }
 
-static inline uint32
-ls_bytes_hash(const char *bytes, int len)
+/*
+ * The first and the last bytes of a text, as words that up to 16 bytes and
+ * together with the length no other text has.
+ */
+static inline void
+ls_bytes_words(const char *bytes, int len, uint64 *first, uint64 *last)
 {
-	uint64		a,
-				b;
-
 	if (len >= 8)
 	{
-		memcpy(&a, bytes, 8);
-		memcpy(&b, bytes + len - 8, 8);
-		if (len > 16)
-		{
-			uint64		c;
-
-			memcpy(&c, bytes + len / 2 - 4, 8);
-			a ^= (c << 23) | (c >> 41);
-		}
+		memcpy(first, bytes, 8);
+		memcpy(last, bytes + len - 8, 8);
 	}
 	else if (len >= 4)
 	{
@@ -255,21 +263,55 @@ ls_bytes_hash(const char *bytes, int len)
 
 		memcpy(&x, bytes, 4);
 		memcpy(&y, bytes + len - 4, 4);
-		a = x;
-		b = y;
-	}
-	else if (len > 0)
-	{
-		a = ((uint64) (unsigned char) bytes[0] << 16) |
-			((uint64) (unsigned char) bytes[len >> 1] << 8) |
-			(unsigned char) bytes[len - 1];
-		b = 0;
+		*first = x;
+		*last = y;
 	}
 	else
-		a = b = 0;
-	a = (a ^ ((uint64) len << 56)) * UINT64CONST(0x9E3779B97F4A7C15);
-	b = (b ^ (a >> 32)) * UINT64CONST(0xC2B2AE3D27D4EB4F);
-	return (uint32) ((a ^ b) >> 32);
+	{
+		*first = 0;
+		if (len > 0)
+			*first = ((uint64) (unsigned char) bytes[0] << 16) |
+				((uint64) (unsigned char) bytes[len >> 1] << 8) |
+				(unsigned char) bytes[len - 1];
+		*last = 0;
+	}
+}
+
+static inline uint32
+ls_bytes_hash(const char *bytes, int len, uint64 first, uint64 last)
+{
+	uint64		a = first ^ ((uint64) len << 56);
+
+	if (len > 16)
+	{
+		uint64		middle;
+
+		memcpy(&middle, bytes + len / 2 - 4, 8);
+		a ^= (middle << 23) | (middle >> 41);
+	}
+	a *= UINT64CONST(0x9E3779B97F4A7C15);
+	a ^= (last ^ (a >> 32)) * UINT64CONST(0xC2B2AE3D27D4EB4F);
+	return (uint32) (a >> 32);
+}
+
+/* The number of the constant that equals this text, or -1. */
+static inline int
+ls_bytes_find(const LsBytesTable *table, const LsBytes *constants, const char *bytes, int len)
+{
+	uint64		first,
+				last;
+
+	ls_bytes_words(bytes, len, &first, &last);
+	for (uint32 at = ls_bytes_hash(bytes, len, first, last) & table->mask;; at = (at + 1) & table->mask)
+	{
+		const LsBytesSlot *slot = &table->slots[at];
+
+		if (slot->constant == 0)
+			return -1;
+		if (slot->first == first && slot->last == last && slot->len == len &&
+			(len <= 16 || memcmp(constants[slot->constant - 1].bytes, bytes, len) == 0))
+			return slot->constant - 1;
+	}
 }
 
 /* the length without trailing blanks, which bpchar does not count */

@@ -123,19 +123,9 @@ class_of_key(const LsColumn *column, int64 key)
 static inline int
 class_of_bytes(const LsColumn *column, const char *bytes, int len)
 {
-	const LsBytesTable *table = &column->table;
-	uint32		hash = ls_bytes_hash(bytes, len);
+	int			found = ls_bytes_find(&column->table, column->texts, bytes, len);
 
-	for (uint32 at = hash & table->mask;; at = (at + 1) & table->mask)
-	{
-		int			slot = table->slot[at];
-
-		if (slot == 0)
-			return 2 * column->n;
-		if (table->hash[at] == hash && column->texts[slot - 1].len == len &&
-			memcmp(column->texts[slot - 1].bytes, bytes, len) == 0)
-			return 2 * slot - 1;
-	}
+	return found < 0 ? 2 * column->n : 2 * found + 1;
 }
 
 static inline bool
@@ -145,12 +135,23 @@ matches_pattern(const LsPattern *pattern, const char *bytes, int len)
 
 	if (pattern->len > len)
 		found = false;
-	else if (pattern->kind == LS_PATTERN_SUFFIX)
-		found = memcmp(bytes + len - pattern->len, pattern->bytes, pattern->len) == 0;
-	else if (pattern->kind == LS_PATTERN_PREFIX)
-		found = memcmp(bytes, pattern->bytes, pattern->len) == 0;
-	else
+	else if (pattern->kind == LS_PATTERN_CONTAINS)
 		found = pattern->len == 0 || memmem(bytes, len, pattern->bytes, pattern->len) != NULL;
+	else
+	{
+		const char *start = pattern->kind == LS_PATTERN_PREFIX ? bytes : bytes + len - pattern->len;
+
+		if (likely(len >= 8))
+		{
+			uint64		word;
+
+			memcpy(&word, pattern->kind == LS_PATTERN_PREFIX ? bytes : bytes + len - 8, 8);
+			found = ((word ^ pattern->word) & pattern->mask) == 0 &&
+				(pattern->len <= 8 || memcmp(start, pattern->bytes, pattern->len) == 0);
+		}
+		else
+			found = memcmp(start, pattern->bytes, pattern->len) == 0;
+	}
 	return found != pattern->negate;
 }
 
@@ -158,11 +159,10 @@ matches_pattern(const LsPattern *pattern, const char *bytes, int len)
  * One column of the row: remember the class, add what the class and the
  * patterns give.
  */
-static inline void
-do_column(LsEval *eval, const LsColumn *column, int *class, Datum value, bool isnull,
+static pg_attribute_always_inline void
+do_column(const LsProgram *program, const LsColumn *column, int *class, Datum value, bool isnull,
 		  double *points, uint64 *matched)
 {
-	const LsProgram *program = eval->program;
 	int			found;
 
 	if (isnull)
@@ -231,10 +231,15 @@ do_column(LsEval *eval, const LsColumn *column, int *class, Datum value, bool is
 	*class = found;
 	if (column->any_points)
 	{
-		const double *add = column->points + (Size) found * program->ncomponents;
+		if (likely(column->component >= 0))
+			points[column->component] += column->component_points[found];
+		else
+		{
+			const double *add = column->points + (Size) found * program->ncomponents;
 
-		for (int i = 0; i < program->ncomponents; i++)
-			points[i] += add[i];
+			for (int i = 0; i < program->ncomponents; i++)
+				points[i] += add[i];
+		}
 		if (matched)
 			for (int i = 0; i < program->nwords; i++)
 				matched[i] |= column->rules[(Size) found * program->nwords + i];
@@ -393,7 +398,7 @@ do_slot_columns(LsEval *eval, TupleTableSlot *slot, LsRow *row, double *points, 
 	{
 		const LsColumn *column = &program->columns[i];
 
-		do_column(eval, column, &eval->classes[i], slot->tts_values[column->attno - 1],
+		do_column(program, column, &eval->classes[i], slot->tts_values[column->attno - 1],
 				  slot->tts_isnull[column->attno - 1], points, matched);
 	}
 	row->values = slot->tts_values;
@@ -425,12 +430,26 @@ ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *ma
 	LsRow		row = {NULL, NULL, args};
 
 	start_row(program, points, matched);
-	for (int i = 0; i < program->ncolumns; i++)
+	if (matched == NULL)
 	{
-		const LsColumn *column = &program->columns[i];
+		/* what a query scores leads with: no rules to note down */
+		for (int i = 0; i < program->ncolumns; i++)
+		{
+			const LsColumn *column = &program->columns[i];
 
-		do_column(eval, column, &eval->classes[i], args[column->arg].value,
-				  args[column->arg].isnull, points, matched);
+			do_column(program, column, &eval->classes[i], args[column->arg].value,
+					  args[column->arg].isnull, points, NULL);
+		}
+	}
+	else
+	{
+		for (int i = 0; i < program->ncolumns; i++)
+		{
+			const LsColumn *column = &program->columns[i];
+
+			do_column(program, column, &eval->classes[i], args[column->arg].value,
+					  args[column->arg].isnull, points, matched);
+		}
 	}
 	if (program->ntrees == 0)
 		return;

@@ -44,6 +44,12 @@ SELECT add_rule('sc', 'ever', 'heavy', $$weight > 20 AND kind <> 'noise'$$, 1);
 SELECT add_rule('sc', 'slow', 'spring', $$kind = 'form'$$, 5, valid_from => '2026-03-01+00', valid_until => '2026-06-01+00');
 SELECT publish('sc');
 SELECT * FROM agree('sc');
+-- one lead far away: its key is no place in an array any more
+INSERT INTO lead VALUES (2000000000, 'saas', 20);
+INSERT INTO event VALUES (2000000000, 'webinar', '2026-10-01', 1);
+SELECT rescore('sc');
+SELECT * FROM agree('sc');
+DELETE FROM lead WHERE id = 2000000000;
 
 -- limits: a day, a week, ever; with points that differ
 SELECT add_rule('sc', 'slow', 'daily', $$kind = 'click'$$, 'weight', at_most => 2, per => '1 day');

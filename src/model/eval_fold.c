@@ -13,6 +13,10 @@
  * What rules with limits give is collected apart, and what does not count is
  * thrown out when the memory is full and at the end.
  *
+ * Where keys are integers and lie so close together that an array over all of
+ * them fits, no index is needed: the key says where the entry is, and a scan of
+ * the leads in about the order of their keys reads the entries in order.
+ *
  * When there is not enough memory for all leads, half of the hash values are
  * put off to a later pass over the events, again and again if need be: a range
  * is the set of keys whose hash starts with given bits.
@@ -81,6 +85,9 @@ struct LsFold
 	int			at_word[SCORE_MAX_COMPONENTS];
 	int			entry_words;
 
+	/* keys from first_key on, as many as nkeys; 0: not an array over keys */
+	int64		first_key;
+	uint64		nkeys;
 	Word	   *entries;
 	uint32		n;
 	uint32		space;
@@ -176,6 +183,33 @@ make_index(LsFold *fold, uint64 size)
 }
 
 /*
+ * The least and the largest key of a lead, known before the first pass: other
+ * keys need no entry. Not for models that have rules with limits.
+ */
+void
+ls_fold_know_keys(LsFold *fold, int64 least, int64 largest)
+{
+	uint64		nkeys = (uint64) largest - (uint64) least + 1;
+	Size		entry = (fold->entry_words - 1) * sizeof(Word);
+
+	Assert(fold->entries == NULL && fold->key_words == 1 && least <= largest);
+	if (nkeys == 0 || nkeys > fold->budget / entry || nkeys > PG_UINT32_MAX)
+		return;
+
+	/* the key need not be stored */
+	for (int i = 0; i < fold->ncomponents; i++)
+	{
+		fold->value_word[i]--;
+		fold->at_word[i]--;
+	}
+	fold->entry_words--;
+	fold->first_key = least;
+	fold->nkeys = nkeys;
+	fold->entries = MemoryContextAllocExtended(fold->context, nkeys * entry,
+											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+/*
  * Empty the table for the next range of keys; false if there is none left. To
  * be called before the first pass too.
  */
@@ -189,7 +223,9 @@ ls_fold_next_range(LsFold *fold)
 	fold->n = 0;
 	fold->nhits = 0;
 	fold->npending = 0;
-	if (fold->entries == NULL)
+	if (fold->nkeys > 0)
+		Assert(fold->passes == 1);
+	else if (fold->entries == NULL)
 	{
 		fold->space = FIRST_ENTRIES;
 		fold->entries = MemoryContextAllocHuge(fold->context,
@@ -326,8 +362,9 @@ add_to_entry(const LsFold *fold, Word *entry, int i, double points, TimestampTz 
 		return;
 	}
 	when = &entry[fold->at_word[i]];
-	if (when->i == DT_NOBEGIN)
+	if (value->d == 0)
 	{
+		/* nothing yet, or nothing left: nothing to age */
 		value->d = points;
 		when->i = at;
 		return;
@@ -336,22 +373,30 @@ add_to_entry(const LsFold *fold, Word *entry, int i, double points, TimestampTz 
 	elapsed = (double) (at - when->i) / fold->half_life[i];
 	if (elapsed >= 0)
 	{
-		if (value->d != 0)
-			value->d *= exp2(-elapsed);
-		value->d += points;
+		value->d = value->d * exp2(-elapsed) + points;
 		when->i = at;
 	}
 	else
 		value->d += points * exp2(elapsed);
 }
 
+/* The place in an array over keys; beyond nkeys: no lead has this key. */
+static inline uint64
+key_place(const LsFold *fold, LsFoldKey key)
+{
+	return key.word[0] - (uint64) fold->first_key;
+}
+
 /* The entry of a lead, made when it is not there; NULL if its range is put off. */
 static Word *
 get_entry(LsFold *fold, uint64 hash, LsFoldKey key)
 {
-	int64		number = find_entry(fold, hash, key);
+	int64		number;
 	Word	   *entry;
 
+	if (fold->nkeys > 0)
+		return key_place(fold, key) < fold->nkeys ? entry_at(fold, (uint32) key_place(fold, key)) : NULL;
+	number = find_entry(fold, hash, key);
 	if (number >= 0)
 		return entry_at(fold, (uint32) number);
 	while (fold->n == fold->space)
@@ -365,9 +410,6 @@ get_entry(LsFold *fold, uint64 hash, LsFoldKey key)
 	memset(entry, 0, fold->entry_words * sizeof(Word));
 	for (int i = 0; i < fold->key_words; i++)
 		entry[i].u = key.word[i];
-	for (int i = 0; i < fold->ncomponents; i++)
-		if (fold->half_life[i] != 0)
-			entry[fold->at_word[i]].i = DT_NOBEGIN;
 	return entry;
 }
 
@@ -375,6 +417,21 @@ get_entry(LsFold *fold, uint64 hash, LsFoldKey key)
 static void
 flush(LsFold *fold)
 {
+	if (fold->nkeys > 0)
+	{
+		for (int p = 0; p < fold->npending; p++)
+		{
+			const Pending *pending = &fold->pending[p];
+			Word	   *entry = entry_at(fold, pending->entry);
+
+			for (int i = 0; i < fold->ncomponents; i++)
+				if (pending->points[i] != 0)
+					add_to_entry(fold, entry, i, pending->points[i], pending->at);
+		}
+		fold->npending = 0;
+		return;
+	}
+
 	/* the index was asked for when the event came: where does it lead? */
 	for (int p = 0; p < fold->npending; p++)
 	{
@@ -434,12 +491,24 @@ ls_fold_add(LsFold *fold, LsFoldKey key, TimestampTz at, const double *points)
 	}
 	if (!any)
 		return;
-	pending->hash = hash_key(key);
-	if (!hash_in_range(&fold->range, pending->hash))
-		return;
-	pending->key = key;
 	pending->at = at;
-	__builtin_prefetch(&fold->index[pending->hash & fold->mask]);
+	if (fold->nkeys > 0)
+	{
+		uint64		place = key_place(fold, key);
+
+		if (place >= fold->nkeys)
+			return;
+		pending->entry = (uint32) place;
+		__builtin_prefetch(entry_at(fold, pending->entry), 1);
+	}
+	else
+	{
+		pending->hash = hash_key(key);
+		if (!hash_in_range(&fold->range, pending->hash))
+			return;
+		pending->key = key;
+		__builtin_prefetch(&fold->index[pending->hash & fold->mask]);
+	}
 	if (++fold->npending == BATCH)
 		flush(fold);
 }
@@ -511,6 +580,7 @@ ls_fold_add_limited(LsFold *fold, LsFoldKey key, TimestampTz at, int rule, doubl
 {
 	Hit		   *hit;
 
+	Assert(fold->nkeys == 0);
 	if (!ls_fold_in_range(fold, key))
 		return;
 	if (fold->nhits == fold->hits_space)
@@ -585,9 +655,13 @@ ls_fold_finish(LsFold *fold)
 void
 ls_fold_get(LsFold *fold, LsFoldKey key, Score *score)
 {
-	int64		number = find_entry(fold, hash_key(key), key);
+	int64		number;
 	const Word *entry;
 
+	if (fold->nkeys > 0)
+		number = key_place(fold, key) < fold->nkeys ? (int64) key_place(fold, key) : -1;
+	else
+		number = find_entry(fold, hash_key(key), key);
 	if (number < 0)
 		return;
 	entry = entry_at(fold, (uint32) number);
@@ -596,7 +670,7 @@ ls_fold_get(LsFold *fold, LsFoldKey key, Score *score)
 		ScoreComponent *c = &score->c[fold->components[i]];
 
 		c->value += entry[fold->value_word[i]].d;
-		if (fold->half_life[i] != 0 && entry[fold->at_word[i]].i != DT_NOBEGIN)
+		if (fold->half_life[i] != 0 && entry[fold->value_word[i]].d != 0)
 			c->at = entry[fold->at_word[i]].i;
 	}
 }

@@ -21,6 +21,7 @@ typedef struct LsFoldKey
 typedef struct LsFold LsFold;
 
 extern LsFold *ls_fold_create(const LsModel *model, int key_words, Size budget);
+extern void ls_fold_know_keys(LsFold *fold, int64 least, int64 largest);
 extern void ls_fold_free(LsFold *fold);
 extern bool ls_fold_next_range(LsFold *fold);
 extern bool ls_fold_in_range(const LsFold *fold, LsFoldKey key);

@@ -247,6 +247,40 @@ scan_events(LeadScan *scan)
 
 /* ---- the leads ---- */
 
+/* The least and the largest integer key; false if there are no leads. */
+static bool
+scan_keys(LeadScan *scan, int64 *least, int64 *largest)
+{
+	const LsModel *model = scan->model;
+	Relation	rel = table_open(model->leads, NoLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc desc = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	Oid			key_type = getBaseType(model->key_type);
+	uint64		rows = 0;
+
+	*least = PG_INT64_MAX;
+	*largest = PG_INT64_MIN;
+	while (table_scan_getnextslot(desc, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		Datum		lead = slot_getattr(slot, model->lead_attno, &isnull);
+
+		if (unlikely(++rows % REPORT_ROWS == 0))
+			CHECK_FOR_INTERRUPTS();
+		if (!isnull)
+		{
+			int64		key = (int64) read_key(lead, key_type).word[0];
+
+			*least = Min(*least, key);
+			*largest = Max(*largest, key);
+		}
+	}
+	table_endscan(desc);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	return *least <= *largest;
+}
+
 static void
 write_slots(LeadScan *scan)
 {
@@ -382,9 +416,13 @@ ls_scan_scores(const LsModel *model, Relation target, LsScanReport report, void 
 		scan_leads(scan);
 	else
 	{
-		Oid			key = getBaseType(model->key_type);
+		bool		ints = is_int(getBaseType(model->key_type));
+		int64		least,
+					largest;
 
-		scan->fold = ls_fold_create(model, is_int(key) ? 1 : 2, (Size) maintenance_work_mem * 1024);
+		scan->fold = ls_fold_create(model, ints ? 1 : 2, (Size) maintenance_work_mem * 1024);
+		if (ints && scan->limited.n == 0 && scan_keys(scan, &least, &largest))
+			ls_fold_know_keys(scan->fold, least, largest);
 		while (ls_fold_next_range(scan->fold))
 		{
 			scan_events(scan);

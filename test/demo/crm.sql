@@ -118,3 +118,12 @@ SELECT stage, reached, moved_on, here_now AS open, lost_here AS lost, step_pct A
 FROM funnel('crm.lead');
 \set ECHO none
 \echo '   "moved on %" is of those who reached the stage, open ones included; "days" is the median until they moved on.'
+\echo
+\echo '----------------------------------------------------------------------------------------------------'
+\echo '7. All of it on one page (test/demo/report.sql; each number is defined in docs/analytics.md):'
+\set leads crm.lead
+\set by source
+\set costs crm.cost
+\set value order_value
+\set score 'leadscore.current_score(''b2b'', lead_id::text) @ now()'
+\ir report.sql

@@ -79,7 +79,7 @@ UNION ALL SELECT 'in stored batches', * FROM score_laws.sums_off('SELECT lead, s
 UNION ALL SELECT 'the last of a window', * FROM score_laws.sums_off('SELECT DISTINCT ON (lead) lead, sum(s) OVER (PARTITION BY lead ORDER BY shuffle) AS s FROM score_laws.event ORDER BY lead, shuffle DESC')
 UNION ALL SELECT 'one by one', * FROM score_laws.sums_off('WITH RECURSIVE r AS (SELECT lead, n, s FROM score_laws.event WHERE n = 1 UNION ALL SELECT r.lead, e.n, e.s + r.s FROM r JOIN score_laws.event e ON e.lead = r.lead AND e.n = r.n + 1)
 	SELECT DISTINCT ON (lead) lead, s FROM r ORDER BY lead, n DESC');
-SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2; SET enable_hashagg = off;
 CREATE FUNCTION score_laws.is_partial(query text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE line text; partial boolean = false;
 BEGIN
@@ -89,7 +89,7 @@ END $$;
 SELECT score_laws.is_partial('SELECT lead, sum(s) AS s FROM score_laws.event GROUP BY lead');
 CREATE TABLE score_laws.in_parallel AS SELECT lead, sum(s) AS s FROM score_laws.event GROUP BY lead;
 SELECT 'in parallel' AS order, * FROM score_laws.sums_off('TABLE score_laws.in_parallel');
-RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET max_parallel_workers_per_gather;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET max_parallel_workers_per_gather; RESET enable_hashagg;
 
 -- what is taken away is as if it had never been, asked from the last event on
 SELECT count(*) >= 4000 AS enough, count(*) FILTER (WHERE score_laws.off((k.s - gone.s) @ t, remain.s @ t, magnitude)) AS subtraction_off,

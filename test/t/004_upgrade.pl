@@ -10,6 +10,13 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $old = new_node('old');
+# pg_upgrade tries LOAD of what pg_proc names; PostgreSQL 18 finds a staged library
+# (extension_control_path) for CREATE FUNCTION only
+if ($old->psql('postgres', q{LOAD '$libdir/leadscore'}) != 0)
+{
+	$old->stop;
+	plan skip_all => "this server cannot LOAD '\$libdir/leadscore' where nothing is installed";
+}
 crm_database($old, 'crm', 300);
 my $before = fingerprint($old, 'crm');
 $old->stop;

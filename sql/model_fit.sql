@@ -98,6 +98,24 @@ SELECT publish('fit');
 EXPLAIN (VERBOSE, COSTS OFF) SELECT fit('fit', l) FROM l;
 SELECT count(*), sum(fit('fit', l)) = (SELECT sum(score @ now()) FROM leadscore.score_fit) AS same FROM l;
 
+-- the session's settings change nothing
+CREATE TABLE z (id int PRIMARY KEY, at timestamptz, span interval);
+INSERT INTO z SELECT g, timestamptz '2026-01-01 00:00+00' + g * interval '1 hour', g * interval '7 hours' FROM generate_series(1, 48) g;
+SELECT create_model('fit_z', 'fit.z');
+SELECT add_component('fit_z', 'c');
+SELECT add_rule('fit_z', 'c', 'afternoon', $$extract(hour FROM at) >= 12$$, 1);
+SELECT add_rule('fit_z', 'c', 'first', $$at::date = '2026-01-01'$$, 'extract(hour FROM at)');
+SELECT add_rule('fit_z', 'c', 'text', $$at::text LIKE '2026-01-02%'$$, 100);
+SELECT add_rule('fit_z', 'c', 'span', $$span::text = '1 day 11:00:00' OR span::text = '35:00:00'$$, 1000);
+SELECT publish('fit_z');
+SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'SQL, DMY'; SET IntervalStyle = iso_8601;
+SELECT sum(fit('fit_z', z)) AS fit, sum(score @ now()) AS stored, count(*) FILTER (WHERE fit('fit_z', z) <> (score @ now())) AS differ
+FROM z JOIN leadscore.score_fit_z s ON s.lead = z.id;
+SELECT fit('fit_z', z), timestamptz '2026-01-01 12:00+00' FROM z WHERE id = 12;
+SELECT fit('fit_z', z), span FROM z WHERE id = 5;
+RESET TimeZone; RESET DateStyle; RESET IntervalStyle;
+SELECT drop_model('fit_z');
+
 -- functions that rules call are called with the rights of who asks
 CREATE ROLE fit_reader;
 GRANT USAGE ON SCHEMA fit TO fit_reader;

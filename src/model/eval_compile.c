@@ -396,6 +396,8 @@ add_expression(Compiler *compiler, Expr *expr, int rule, bool points)
 	/* as for security barriers: what cannot leak by an error cannot fail */
 	if (contain_leaked_vars((Node *) expr))
 		program->may_fail = true;
+	if (contain_mutable_functions((Node *) expr))
+		program->by_settings = true;
 	return program->nexprs++;
 }
 

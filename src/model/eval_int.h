@@ -193,6 +193,7 @@ struct LsProgram
 	AttrNumber	last_attno;
 	bool		needs_row;		/* a condition uses the whole row */
 	bool		may_fail;		/* some expression is not known to be free of errors */
+	bool		by_settings;	/* some expression may depend on settings such as TimeZone */
 
 	int			ncolumns;
 	LsColumn   *columns;

@@ -13,6 +13,9 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "pgtime.h"
+#include "utils/bytea.h"
+#include "utils/float.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -71,6 +74,54 @@ eval_error_callback(void *arg)
 	if (eval->running)
 		errcontext("%s of rule \"%s\" of model \"%s\"", eval->running->points ? "points" : "condition",
 				   eval->program->names[eval->running->rule], eval->program->model);
+}
+
+/* ---- settings ---- */
+
+/*
+ * A row's points must not depend on who asks: what is not immutable, such as the
+ * date of an instant, is evaluated under the settings of ls_portable_settings
+ * that such functions read. The variables behind the settings are exchanged for
+ * the time of an expression, since setting them properly costs more than it.
+ */
+typedef struct LsSettings
+{
+	pg_tz	   *timezone;
+	int			date_style;
+	int			date_order;
+	int			interval_style;
+	int			float_digits;
+	int			bytea_form;
+} LsSettings;
+
+static void
+enter_settings(LsSettings *saved)
+{
+	saved->timezone = session_timezone;
+	saved->date_style = DateStyle;
+	saved->date_order = DateOrder;
+	saved->interval_style = IntervalStyle;
+	saved->float_digits = extra_float_digits;
+	saved->bytea_form = bytea_output;
+	session_timezone = pg_tzset("UTC");
+	if (unlikely(session_timezone == NULL))
+		session_timezone = pg_tzset("GMT"); /* which needs no files */
+	DateStyle = USE_ISO_DATES;
+	DateOrder = DATEORDER_YMD;
+	IntervalStyle = INTSTYLE_POSTGRES;
+	extra_float_digits = 1;
+	bytea_output = BYTEA_OUTPUT_HEX;
+}
+
+static void
+leave_settings(const LsSettings *saved)
+{
+	session_timezone = saved->timezone;
+	DateStyle = saved->date_style;
+	DateOrder = saved->date_order;
+	IntervalStyle = saved->interval_style;
+	extra_float_digits = saved->float_digits;
+	bytea_output = saved->bytea_form;
 }
 
 /* ---- values to classes ---- */
@@ -381,8 +432,27 @@ do_trees(LsEval *eval, const LsRow *row, double *points, uint64 *matched)
 	error_context_stack = &callback;
 	eval->running = NULL;
 	ResetExprContext(eval->econtext);
-	for (int i = 0; i < program->ntrees; i++)
-		do_tree(eval, &program->trees[i], row, points, matched);
+	if (program->by_settings)
+	{
+		LsSettings	saved;
+
+		enter_settings(&saved);
+		PG_TRY();
+		{
+			for (int i = 0; i < program->ntrees; i++)
+				do_tree(eval, &program->trees[i], row, points, matched);
+		}
+		PG_FINALLY();
+		{
+			leave_settings(&saved);
+		}
+		PG_END_TRY();
+	}
+	else
+	{
+		for (int i = 0; i < program->ntrees; i++)
+			do_tree(eval, &program->trees[i], row, points, matched);
+	}
 	error_context_stack = callback.previous;
 }
 
@@ -485,7 +555,23 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	eval->econtext->ecxt_scantuple = slot;
-	(void) expression_points(eval, program->points_exprs[rule], &points);
+	if (program->by_settings)
+	{
+		LsSettings	saved;
+
+		enter_settings(&saved);
+		PG_TRY();
+		{
+			(void) expression_points(eval, program->points_exprs[rule], &points);
+		}
+		PG_FINALLY();
+		{
+			leave_settings(&saved);
+		}
+		PG_END_TRY();
+	}
+	else
+		(void) expression_points(eval, program->points_exprs[rule], &points);
 	error_context_stack = callback.previous;
 	return points;
 }
@@ -493,7 +579,7 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 /*
  * As ls_eval_slot, but a rule whose evaluation fails is recorded in failed and
  * gives no points, and the others go on; true if there was such a rule. Errors
- * that are not about the row (a cancel, no memory, damage) are thrown all the
+ * that are not about the row (a cancel, no memory, a conflict, damage) are thrown all the
  * same. Rows whose rules cannot fail cost no subtransaction.
  */
 bool
@@ -504,6 +590,7 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorContextCallback *stack = error_context_stack;
 	LsRow		row;
+	LsSettings	saved;
 	volatile int next = 0;
 	volatile bool any = false;
 
@@ -521,6 +608,7 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 	{
 		BeginInternalSubTransaction(NULL);
 		MemoryContextSwitchTo(context);
+		enter_settings(&saved);
 		PG_TRY();
 		{
 			while (next < program->ntrees)
@@ -528,6 +616,7 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 				do_tree(eval, &program->trees[next], &row, points, matched);
 				next++;
 			}
+			leave_settings(&saved);
 			ReleaseCurrentSubTransaction();
 		}
 		PG_CATCH();
@@ -536,10 +625,12 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 			ErrorData  *error;
 			int			category;
 
+			leave_settings(&saved);
 			MemoryContextSwitchTo(eval->context);
 			error = CopyErrorData();
 			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 			if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+				category == ERRCODE_TRANSACTION_ROLLBACK || category == ERRCODE_SYSTEM_ERROR ||
 				category == ERRCODE_INTERNAL_ERROR)
 				PG_RE_THROW();
 			FlushErrorState();

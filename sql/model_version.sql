@@ -74,11 +74,28 @@ SELECT reset_draft('m');
 RESET ROLE;
 DROP ROLE mv_stranger;
 
+-- while it runs, the view progress says how far it is (here seen by the rule itself)
+INSERT INTO mv.lead SELECT 'm' || g, NULL, 1 FROM generate_series(1, 6000) g;
+ANALYZE mv.lead; ANALYZE mv.event;
+CREATE FUNCTION mv.look(text) RETURNS bool LANGUAGE plpgsql STABLE AS $$
+DECLARE p leadscore.progress;
+BEGIN
+	IF $1 = 'm5000' THEN
+		SELECT * INTO p FROM leadscore.progress WHERE pid = pg_backend_pid();
+		IF FOUND THEN RAISE NOTICE 'model %, version %: some of % leads stored: %', p.model, p.version, p.leads_estimated, p.leads_stored BETWEEN 1000 AND 5012; END IF;
+	END IF;
+	RETURN true;
+END $$;
+SELECT reset_draft('m');
+SELECT add_rule('m', 'fit', 'look', 'mv.look(lead_id)', 1);
+SELECT publish('m');
+SELECT count(*) AS running FROM leadscore.progress;
+
 -- a failed publish leaves what is live alone
 SELECT add_rule('m', 'fit', 'division', '1 / (staff - 50) > 0', 1);
 \set SHOW_CONTEXT never
 SELECT publish('m');
-SELECT version, state FROM leadscore.versions WHERE model = 'm' AND state = 'live';
+SELECT state FROM leadscore.versions WHERE model = 'm' AND state = 'live';
 SELECT * FROM verify('m');
 
 SET client_min_messages = warning;

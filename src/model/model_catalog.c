@@ -92,12 +92,64 @@ spi_int64(uint64 row, int column, int64 missing)
 	return isnull ? missing : DatumGetInt64(value);
 }
 
-static void
-load_components(LsModel *model, MemoryContext context, Oid *types, Datum *values)
+/*
+ * Queries that every loading of a model needs, planned once per backend. The
+ * plans know that the tables they use may change or go.
+ */
+typedef enum LoadQuery
 {
-	ls_catalog_execute("SELECT component, (EXTRACT(epoch FROM half_life) * 1000000)::int8, lo, hi"
-					   " FROM leadscore.component WHERE model = $1 AND version = $2 ORDER BY ordinal",
-					   2, types, values, NULL);
+	LOAD_MODEL,
+	LOAD_VERSION,
+	LOAD_COMPONENTS,
+	LOAD_RULES,
+	LOAD_BANDS
+} LoadQuery;
+
+static const char *const load_queries[] = {
+	[LOAD_MODEL] = "SELECT leads::oid, lead_key::text, events::oid, event_lead::text, event_at::text, live_version::int8"
+	" FROM leadscore.model WHERE model = $1",
+	[LOAD_VERSION] = "SELECT lo, hi FROM leadscore.model_version WHERE model = $1 AND version = $2",
+	[LOAD_COMPONENTS] = "SELECT component, (EXTRACT(epoch FROM half_life) * 1000000)::int8, lo, hi"
+	" FROM leadscore.component WHERE model = $1 AND version = $2 ORDER BY ordinal",
+	[LOAD_RULES] = "SELECT r.rule, (SELECT count(*) FROM leadscore.component d"
+	"   WHERE d.model = r.model AND d.version = r.version AND d.ordinal < c.ordinal),"
+	" r.source = 'event', r.condition, r.points, r.condition_sql, r.points_sql,"
+	" r.at_most::int8, (EXTRACT(epoch FROM r.per) * 1000000)::int8,"
+	" r.valid_from, r.valid_until, r.enabled, r.per::text"
+	" FROM leadscore.rule r JOIN leadscore.component c USING (model, version, component)"
+	" WHERE r.model = $1 AND r.version = $2 ORDER BY r.ordinal",
+	[LOAD_BANDS] = "SELECT band, least FROM leadscore.band WHERE model = $1 AND version = $2 ORDER BY least DESC",
+};
+
+static void
+load_query(LoadQuery query, Datum *values)
+{
+	static SPIPlanPtr plans[lengthof(load_queries)];
+	Oid			types[2] = {TEXTOID, INT4OID};
+	LsUser		caller;
+	int			level = ls_portable_settings();
+	int			result;
+
+	ls_become_owner(&caller);
+	if (plans[query] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(load_queries[query], query == LOAD_MODEL ? 1 : 2, types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", load_queries[query]);
+		plans[query] = plan;
+	}
+	result = SPI_execute_plan(plans[query], values, NULL, false, 0);
+	ls_become_caller(&caller);
+	AtEOXact_GUC(true, level);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+}
+
+static void
+load_components(LsModel *model, MemoryContext context, Datum *values)
+{
+	load_query(LOAD_COMPONENTS, values);
 	if (SPI_processed > SCORE_MAX_COMPONENTS)
 		elog(ERROR, "model \"%s\" has too many components", model->name);
 	model->ncomponents = (int) SPI_processed;
@@ -114,16 +166,9 @@ load_components(LsModel *model, MemoryContext context, Oid *types, Datum *values
 }
 
 static void
-load_rules(LsModel *model, MemoryContext context, Oid *types, Datum *values)
+load_rules(LsModel *model, MemoryContext context, Datum *values)
 {
-	ls_catalog_execute("SELECT r.rule, (SELECT count(*) FROM leadscore.component d"
-					   "   WHERE d.model = r.model AND d.version = r.version AND d.ordinal < c.ordinal),"
-					   " r.source = 'event', r.condition, r.points, r.condition_sql, r.points_sql,"
-					   " r.at_most::int8, (EXTRACT(epoch FROM r.per) * 1000000)::int8,"
-					   " r.valid_from, r.valid_until, r.enabled, r.per::text"
-					   " FROM leadscore.rule r JOIN leadscore.component c USING (model, version, component)"
-					   " WHERE r.model = $1 AND r.version = $2 ORDER BY r.ordinal",
-					   2, types, values, NULL);
+	load_query(LOAD_RULES, values);
 	model->nrules = (int) SPI_processed;
 	model->rules = MemoryContextAllocZero(context, Max(model->nrules, 1) * sizeof(LsRule));
 	for (int i = 0; i < model->nrules; i++)
@@ -154,11 +199,9 @@ load_rules(LsModel *model, MemoryContext context, Oid *types, Datum *values)
 }
 
 static void
-load_bands(LsModel *model, MemoryContext context, Oid *types, Datum *values)
+load_bands(LsModel *model, MemoryContext context, Datum *values)
 {
-	ls_catalog_execute("SELECT band, least FROM leadscore.band"
-					   " WHERE model = $1 AND version = $2 ORDER BY least DESC",
-					   2, types, values, NULL);
+	load_query(LOAD_BANDS, values);
 	model->nbands = (int) SPI_processed;
 	model->bands = MemoryContextAllocZero(context, Max(model->nbands, 1) * sizeof(LsBand));
 	for (int i = 0; i < model->nbands; i++)
@@ -178,15 +221,12 @@ ls_model_load(const char *name, int version)
 {
 	MemoryContext context = CurrentMemoryContext;
 	LsModel    *model = palloc0(sizeof(LsModel));
-	Oid			types[2] = {TEXTOID, INT4OID};
 	Datum		values[2];
 	bool		isnull;
 
 	SPI_connect();
 	values[0] = CStringGetTextDatum(name);
-	ls_catalog_execute("SELECT leads::oid, lead_key::text, events::oid, event_lead::text, event_at::text, live_version::int8"
-					   " FROM leadscore.model WHERE model = $1",
-					   1, types, values, NULL);
+	load_query(LOAD_MODEL, values);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -214,8 +254,7 @@ ls_model_load(const char *name, int version)
 	}
 	model->version = version;
 	values[1] = Int32GetDatum(version);
-	ls_catalog_execute("SELECT lo, hi FROM leadscore.model_version WHERE model = $1 AND version = $2",
-					   2, types, values, NULL);
+	load_query(LOAD_VERSION, values);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -225,9 +264,9 @@ ls_model_load(const char *name, int version)
 	model->hi = spi_double(0, 2, INFINITY);
 	SPI_freetuptable(SPI_tuptable);
 
-	load_components(model, context, types, values);
-	load_rules(model, context, types, values);
-	load_bands(model, context, types, values);
+	load_components(model, context, values);
+	load_rules(model, context, values);
+	load_bands(model, context, values);
 	SPI_finish();
 
 	ls_model_resolve(model);

@@ -18,12 +18,14 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/cluster.h"
+#include "commands/progress.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/dest.h"
+#include "utils/backend_progress.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -59,6 +61,29 @@ typedef struct StoreReceiver
 #define NOTICE_EVERY_ROWS		1024	/* how often the clock is looked at */
 #define NOTICE_EVERY_MS			5000
 
+/*
+ * To the server's statistics, storing scores is a COPY into the score table,
+ * with parameters of our own after those of COPY (see the view progress).
+ */
+#define PROGRESS_EVENTS			15
+#define PROGRESS_EVENTS_TOTAL	16
+#define PROGRESS_LEADS_TOTAL	17
+#define PROGRESS_VERSION		18
+#define PROGRESS_MARK			19
+#define PROGRESS_MARK_VALUE		INT64CONST(0x6C65616473636F72)	/* "leadscor" */
+
+static void
+begin_progress(Oid relid, int version, double events, double leads)
+{
+	const int	params[] = {PROGRESS_COPY_COMMAND, PROGRESS_COPY_TYPE, PROGRESS_EVENTS_TOTAL,
+	PROGRESS_LEADS_TOTAL, PROGRESS_VERSION, PROGRESS_MARK};
+	const int64 values[] = {PROGRESS_COPY_COMMAND_FROM, PROGRESS_COPY_TYPE_CALLBACK, (int64) events,
+	(int64) leads, version, PROGRESS_MARK_VALUE};
+
+	pgstat_progress_start_command(PROGRESS_COMMAND_COPY, relid);
+	pgstat_progress_update_multi_param(lengthof(params), params, values);
+}
+
 static void
 store_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 {
@@ -70,7 +95,10 @@ store_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 	store->cid = GetCurrentCommandId(true);
 }
 
-/* Say how far we are, every few seconds. */
+/*
+ * Say how far we are: to those who look at leadscore.progress each time, to
+ * the caller every few seconds.
+ */
 static void
 report_progress(StoreReceiver *store, uint64 rows, bool events)
 {
@@ -78,6 +106,7 @@ report_progress(StoreReceiver *store, uint64 rows, bool events)
 	double		expected = events ? store->expected_events : store->expected;
 	const char *what = events ? "events read" : "leads scored";
 
+	pgstat_progress_update_param(events ? PROGRESS_EVENTS : PROGRESS_COPY_TUPLES_PROCESSED, (int64) rows);
 	if (now < store->next_notice)
 		return;
 	store->next_notice = now + NOTICE_EVERY_MS * INT64CONST(1000);
@@ -195,6 +224,7 @@ fill_heap(LsModel *model, Relation target)
 	store.expected = estimated_rows(model->leads);
 	store.expected_events = OidIsValid(model->events) ? estimated_rows(model->events) : 0;
 	store.next_notice = GetCurrentTimestamp() + NOTICE_EVERY_MS * INT64CONST(1000);
+	begin_progress(ls_model_score_relid(model, false), model->version, store.expected_events, store.expected);
 
 	/* inserting needs a transaction id, which a parallel query could not get later */
 	(void) GetCurrentTransactionId();
@@ -205,6 +235,7 @@ fill_heap(LsModel *model, Relation target)
 		fill_by_query(model, &store);
 	AtEOXact_GUC(true, level);
 	PopActiveSnapshot();
+	pgstat_progress_end_command();
 
 	error_context_stack = callback.previous;
 	return store.rows;

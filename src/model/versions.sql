@@ -157,3 +157,14 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_backtest' LANGUAGE C ROWS 50;
 COMMENT ON FUNCTION leadscore.backtest(text, text, int, int, interval) IS
 'how well scores told outcomes before they were known: outcomes is a query of (lead, instant, won bool); each lead is scored as of its instant less before, with what was known then; gives conversion, AUC, conversion of each tenth, precision and recall from each band and conversion per rule, with 95 % intervals (low, high); against another version of the model also the difference of the AUCs, and whether it is more than chance';
+
+CREATE VIEW leadscore.progress AS
+SELECT p.pid, pg_catalog.substr(c.relname::text, 7) AS model, p.param19::int AS version,
+	   p.param16 AS events_read, NULLIF(p.param17, 0) AS events_estimated,
+	   p.param3 AS leads_stored, NULLIF(p.param18, 0) AS leads_estimated
+FROM pg_catalog.pg_stat_get_progress_info('COPY') p
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid
+JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) p.datid AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+WHERE p.param20 OPERATOR(pg_catalog.=) 7810756212804513650;
+COMMENT ON VIEW leadscore.progress IS 'publishing and rescoring under way: how many events are read and leads stored, of about how many; others'' are seen by members of pg_read_all_stats';
+GRANT SELECT ON leadscore.progress TO PUBLIC;

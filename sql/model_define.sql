@@ -221,8 +221,7 @@ SELECT score_at('b2b', '1', '2026-02-03 12:00+00') AS score_1, score_at('b2b', '
 	   current_score('b2b', '1') @ '2026-02-03 12:00+00' AS stored_1, current_score('b2b', '3') IS NULL AS none;
 SELECT version, published_at IS NOT NULL AS published, published_by = current_user AS by_me, note FROM leadscore.model_version WHERE model = 'b2b' ORDER BY 1;
 
--- questions that cannot be answered (the generated SQL in the context is long)
-\set SHOW_CONTEXT never
+-- questions that cannot be answered: the generated SQL does not show in the context
 SELECT score_at('b2b', 'abc');
 :code
 SELECT score_at('b2b', '1', 'infinity');
@@ -264,7 +263,6 @@ SELECT rescore('b2b');
 SELECT count(*) AS wrong FROM verify('b2b');
 
 -- events that cannot be scored name the model
-\set SHOW_CONTEXT never
 UPDATE md.event SET value = 'NaN';
 SELECT add_rule('b2b', 'engagement', 'worth', 'value IS NOT NULL', 'value');
 SELECT publish('b2b');

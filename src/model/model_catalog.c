@@ -139,7 +139,8 @@ load_query(LoadQuery query, Datum *values)
 			elog(ERROR, "could not prepare \"%s\"", load_queries[query]);
 		plans[query] = plan;
 	}
-	result = SPI_execute_plan(plans[query], values, NULL, false, 0);
+	/* a parallel query may only read, with the snapshot it has */
+	result = SPI_execute_plan(plans[query], values, NULL, IsInParallelMode(), 0);
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
 	if (result != SPI_OK_SELECT)

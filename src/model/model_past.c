@@ -109,6 +109,8 @@ ls_past_keep(const LsModel *model)
 	bool		exists;
 
 	table_close(leads, NoLock);
+	if (past_table_exists(model))
+		ls_model_tie_table(get_relname_relid(name, ls_schema_oid()));
 	SPI_connect();
 	ls_catalog_execute("SELECT pg_get_triggerdef(oid) LIKE '%' || replace(replace(replace($3, '\\', '\\\\'), '%', '\\%'), '_', '\\_')"
 					   " FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",

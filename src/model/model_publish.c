@@ -181,8 +181,7 @@ fill_by_query(const LsModel *model, StoreReceiver *store)
 {
 	SPIPrepareOptions prepare = {.cursorOptions = CURSOR_OPT_PARALLEL_OK};
 	SPIExecuteOptions execute = {.read_only = true};
-	SPIPlanPtr	plan;
-	int			result;
+	MemoryContext context = CurrentMemoryContext;
 	char	   *sql = psprintf("SELECT lead, score, %d AS version FROM (%s) s", model->version,
 							   ls_query_scores(model, LS_ALL_LEADS, false));
 
@@ -194,12 +193,22 @@ fill_by_query(const LsModel *model, StoreReceiver *store)
 	execute.dest = &store->pub;
 
 	SPI_connect();
-	plan = SPI_prepare_extended(sql, &prepare);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare_extended failed: %s", SPI_result_code_string(SPI_result));
-	result = SPI_execute_plan_extended(plan, &execute);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+	PG_TRY();
+	{
+		SPIPlanPtr	plan = SPI_prepare_extended(sql, &prepare);
+		int			result;
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare_extended failed: %s", SPI_result_code_string(SPI_result));
+		result = SPI_execute_plan_extended(plan, &execute);
+		if (result < 0)
+			elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+	}
+	PG_CATCH();
+	{
+		ls_rethrow_without(sql, context);
+	}
+	PG_END_TRY();
 	SPI_finish();
 }
 

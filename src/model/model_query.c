@@ -461,3 +461,35 @@ ls_query_matches(const LsModel *model)
 	}
 	return buf.data;
 }
+
+/*
+ * To be called in PG_CATCH() around a generated statement: the error goes on
+ * without the statement in its context, which is long and says nothing to
+ * those who wrote the rules. What conditions add to the context stays.
+ */
+void
+ls_rethrow_without(const char *sql, MemoryContext context)
+{
+	ErrorData  *error;
+	char	   *line;
+	char	   *found;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	line = psprintf("SQL statement \"%s\"", sql);
+	found = error->context ? strstr(error->context, line) : NULL;
+	if (found)
+	{
+		char	   *rest = found + strlen(line);
+
+		if (*rest == '\n')
+			rest++;
+		else if (found > error->context)
+			found--;			/* the last line: its predecessor ends there */
+		memmove(found, rest, strlen(rest) + 1);
+		if (error->context[0] == '\0')
+			error->context = NULL;
+	}
+	ReThrowError(error);
+}

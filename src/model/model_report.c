@@ -38,9 +38,19 @@ PG_FUNCTION_INFO_V1(leadscore_verify);
 void
 ls_user_query(const char *sql, int nargs, Oid *types, Datum *values)
 {
+	MemoryContext context = CurrentMemoryContext;
 	int			level = ls_portable_settings();
-	int			result = SPI_execute_with_args(sql, nargs, types, values, NULL, true, 0);
+	volatile int result = 0;
 
+	PG_TRY();
+	{
+		result = SPI_execute_with_args(sql, nargs, types, values, NULL, true, 0);
+	}
+	PG_CATCH();
+	{
+		ls_rethrow_without(sql, context);
+	}
+	PG_END_TRY();
 	AtEOXact_GUC(true, level);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));

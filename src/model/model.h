@@ -147,7 +147,7 @@ extern char *ls_query_lead_account(const LsModel *model);
 extern char *ls_model_key_declaration(const LsModel *model);
 extern char *ls_query_event_account(const LsModel *model);
 extern char *ls_query_matches(const LsModel *model);
-extern void ls_rethrow_without(const char *sql, MemoryContext context) pg_attribute_noreturn();
+extern void ls_rethrow_without(const char *sql, MemoryContext context);
 extern char *ls_type_name(Oid type);
 extern char *ls_key_equality(Oid type);
 extern char *ls_relation_name(Oid relid);

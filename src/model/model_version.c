@@ -183,13 +183,18 @@ grade_steps(FunctionCallInfo fcinfo, int argno, const LsComponent *component, do
 	if (!PG_ARGISNULL(argno))
 	{
 		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argno);
+		Datum	   *values;
+		bool	   *nulls;
+		int			n;
 
-		if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != GRADE_STEPS || ARR_HASNULL(array))
+		deconstruct_array(array, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, &nulls, &n);
+		if (ARR_NDIM(array) != 1 || n != GRADE_STEPS || array_contains_nulls(array))
 			ereport(ERROR,
 					(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 					 errmsg("the steps of a grade must be three numbers"),
 					 errhint("For example '{40, 25, 10}': from 40 up, from 25 up, from 10 up, and the rest.")));
-		memcpy(steps, ARR_DATA_PTR(array), GRADE_STEPS * sizeof(double));
+		for (int i = 0; i < GRADE_STEPS; i++)
+			steps[i] = DatumGetFloat8(values[i]);
 	}
 	else if (isinf(component->hi) || component->hi <= 0)
 		ereport(ERROR,

@@ -41,6 +41,11 @@ SELECT window_funnel('2026-01-01'::timestamptz + i * interval '1 second', i, '1 
 	window_funnel('2026-01-01'::timestamptz + i * interval '1 second', (SELECT array_agg(k = i ORDER BY k) FROM generate_series(1, 64) k), '1 hour', 'strict_order') AS by_condition
 FROM generate_series(1, 64) i;
 
+-- many events of several steps, far apart in time: the state takes its wide form on the way, also when states are joined
+SELECT window_funnel(at, c, '20000 years', m) AS steps, m FROM (
+	SELECT timestamptz '4000-01-01 BC' AS at, '{t,f,f}'::bool[] AS c
+	UNION ALL SELECT '2026-01-01'::timestamptz + i * interval '1 h', ARRAY[i % 50 = 7, i % 50 = 8, i = 90] FROM generate_series(1, 100) i
+	UNION ALL SELECT '9000-01-01', '{f,t,t}') x, unnest('{ordered,once,strict_increase}'::text[]) m GROUP BY m ORDER BY m;
 -- nothing, NULLs, infinite instants
 SELECT window_funnel(at, s, '1 day') AS none FROM (SELECT now() AS at, 1 AS s WHERE false) x;
 SELECT window_funnel(at, s, '1 day') AS nulls FROM (VALUES (NULL::timestamptz, 1), (now(), NULL)) v(at, s);

@@ -80,55 +80,55 @@ RETURNS integer AS 'MODULE_PATHNAME', 'leadscore_window_funnel_final' LANGUAGE C
 COMMENT ON FUNCTION leadscore.window_funnel_final(bytea) IS 'internal: the answer of window_funnel';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, step integer, win interval) (
-	SFUNC = leadscore.window_funnel_step, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_step, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, integer, interval) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; the event is step number n (from 1 to 64); 0 or NULL is an event that is no step; in mode ordered';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, step integer, win interval, mode text) (
-	SFUNC = leadscore.window_funnel_step, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_step, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, integer, interval, text) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; the event is step number n (from 1 to 64); 0 or NULL is an event that is no step; in the mode given: ordered, strict_order, strict_increase, reentry or once';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, step integer, win interval, mode text, step_windows interval[]) (
-	SFUNC = leadscore.window_funnel_step, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_step, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, integer, interval, text, interval[]) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; the event is step number n (from 1 to 64); 0 or NULL is an event that is no step; in the mode given; step_windows[i] is the longest time from step i to step i + 1 (NULL: no limit of its own)';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, conditions boolean[], win interval) (
-	SFUNC = leadscore.window_funnel_conditions, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_conditions, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, boolean[], interval) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; element i of the array is true when the event is step i (at most 64); in mode ordered';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, conditions boolean[], win interval, mode text) (
-	SFUNC = leadscore.window_funnel_conditions, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_conditions, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, boolean[], interval, text) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; element i of the array is true when the event is step i (at most 64); in the mode given: ordered, strict_order, strict_increase, reentry or once';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, conditions boolean[], win interval, mode text, step_windows interval[]) (
-	SFUNC = leadscore.window_funnel_conditions, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_conditions, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, boolean[], interval, text, interval[]) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; element i of the array is true when the event is step i (at most 64); in the mode given; step_windows[i] is the longest time from step i to step i + 1 (NULL: no limit of its own)';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, stage text, steps text[], win interval) (
-	SFUNC = leadscore.window_funnel_stage, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_stage, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, text, text[], interval) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; the event is the steps whose name equals the stage (at most 64); in mode ordered';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, stage text, steps text[], win interval, mode text) (
-	SFUNC = leadscore.window_funnel_stage, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_stage, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, text, text[], interval, text) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; the event is the steps whose name equals the stage (at most 64); in the mode given: ordered, strict_order, strict_increase, reentry or once';
 
 CREATE AGGREGATE leadscore.window_funnel(at timestamptz, stage text, steps text[], win interval, mode text, step_windows interval[]) (
-	SFUNC = leadscore.window_funnel_stage, STYPE = bytea, SSPACE = 160,
+	SFUNC = leadscore.window_funnel_stage, STYPE = bytea, SSPACE = 80,
 	FINALFUNC = leadscore.window_funnel_final, COMBINEFUNC = leadscore.window_funnel_combine, PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.window_funnel(timestamptz, text, text[], interval, text, interval[]) IS
 'number of steps (0 to 64) that were taken in order within the window, counted from the first step; the event is the steps whose name equals the stage (at most 64); in the mode given; step_windows[i] is the longest time from step i to step i + 1 (NULL: no limit of its own)';

@@ -27,9 +27,11 @@ PG_FUNCTION_INFO_V1(leadscore_window_funnel_combine);
 PG_FUNCTION_INFO_V1(leadscore_window_funnel_final);
 
 #define MAX_STEPS		64
-#define STATE_MAGIC		0x4C57		/* "LW" */
-#define STATE_VERSION	1
-#define FIRST_EVENTS	6			/* header and these fill 128 bytes */
+#define STATE_MAGIC		0x4C57		/* "LW"; another for another layout */
+#define FIRST_EVENTS	5			/* header and these fill a cache line */
+
+#define FLAG_UNSORTED	1			/* some event is earlier than the one before it */
+#define FLAG_WIDE		2			/* events are FunnelEvent, not one word each */
 
 typedef enum FunnelMode
 {
@@ -51,25 +53,36 @@ typedef struct FunnelEvent
 	uint64		steps;			/* bit i: the event is step i + 1 */
 } FunnelEvent;
 
+/*
+ * Most events are one step, at an instant within a thousand years of ours: they
+ * take one word, the instant and below it the number of the step less one (or
+ * NO_STEP), which sorts as events do. A state that has any other event is wide.
+ * With a million groups it is the bytes touched that take the time.
+ */
+#define STEP_BITS		7
+#define NO_STEP			127
+
 typedef struct FunnelState
 {
 	int32		vl_len_;		/* varlena header (do not touch directly!) */
 	uint16		magic;
-	uint8		version;
 	uint8		mode;
+	uint8		flags;
 	uint32		nevents;
-	uint32		maxevents;		/* that there is room for */
-	int64		window;			/* microseconds */
 	uint16		nwindows;		/* step windows: as many words before the events */
-	uint16		unsorted;		/* some event is earlier than the one before it */
-	uint32		unused;
+	uint16		unused;
+	int64		window;			/* microseconds */
 	int64		data[FLEXIBLE_ARRAY_MEMBER];
 } FunnelState;
 
-#define STATE_SIZE(nwindows, nevents) \
+#define EVENT_SIZE(flags) (((flags) & FLAG_WIDE) ? sizeof(FunnelEvent) : sizeof(int64))
+#define STATE_SIZE(flags, nwindows, nevents) \
 	add_size(add_size(offsetof(FunnelState, data), (Size) (nwindows) * sizeof(int64)), \
-			 mul_size(sizeof(FunnelEvent), nevents))
-#define STATE_EVENTS(s) ((FunnelEvent *) ((s)->data + (s)->nwindows))
+			 mul_size(EVENT_SIZE(flags), nevents))
+#define STATE_ROOM(s) ((VARSIZE(s) - offsetof(FunnelState, data) - (s)->nwindows * sizeof(int64)) >> \
+					   (((s)->flags & FLAG_WIDE) ? 4 : 3))
+#define STATE_WORDS(s) ((s)->data + (s)->nwindows)
+#define STATE_EVENTS(s) ((FunnelEvent *) STATE_WORDS(s))
 
 /* What the parameters say, kept from call to call while they stay the same */
 typedef struct FunnelParams
@@ -236,20 +249,63 @@ check_state(FunnelState *s)
 		s = copy;
 	}
 
-	if (size < offsetof(FunnelState, data) || s->magic != STATE_MAGIC ||
-		s->version != STATE_VERSION || s->mode >= N_MODES || s->nwindows >= MAX_STEPS ||
-		s->nevents > s->maxevents || s->maxevents > MaxAllocSize / sizeof(FunnelEvent) ||
-		size != STATE_SIZE(s->nwindows, s->maxevents) || s->window < 0)
+	if (size < offsetof(FunnelState, data) || s->magic != STATE_MAGIC || s->mode >= N_MODES ||
+		s->nwindows >= MAX_STEPS || s->flags > (FLAG_UNSORTED | FLAG_WIDE) || s->window < 0 ||
+		size < STATE_SIZE(s->flags, s->nwindows, 0) || s->nevents > STATE_ROOM(s))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the state of window_funnel is damaged")));
 	return s;
 }
 
-/* A state with room for so many events, and the parameters and events of another */
-static FunnelState *
-grown_state(const FunnelState *old, uint64 maxevents)
+static inline bool
+fits_word(int64 at, uint64 steps)
 {
+	return (steps & (steps - 1)) == 0 &&
+		at > -(INT64CONST(1) << (62 - STEP_BITS)) && at < (INT64CONST(1) << (62 - STEP_BITS));
+}
+
+static inline int64
+event_to_word(int64 at, uint64 steps)
+{
+	return at * (1 << STEP_BITS) + (steps == 0 ? NO_STEP : pg_rightmost_one_pos64(steps));
+}
+
+static inline FunnelEvent
+word_to_event(int64 word)
+{
+	FunnelEvent e;
+	int			step = (int) (word & ((1 << STEP_BITS) - 1));
+
+	e.at = word >> STEP_BITS;
+	e.steps = step >= MAX_STEPS ? 0 : UINT64CONST(1) << step;
+	return e;
+}
+
+/* The events as they are in a wide state */
+static void
+copy_events(FunnelEvent *to, FunnelState *s)
+{
+	uint32		i;
+
+	if (s->flags & FLAG_WIDE)
+		memcpy(to, STATE_EVENTS(s), s->nevents * sizeof(FunnelEvent));
+	else
+		for (i = 0; i < s->nevents; i++)
+			to[i] = word_to_event(STATE_WORDS(s)[i]);
+}
+
+static inline int64
+event_instant(FunnelState *s, uint32 i)
+{
+	return (s->flags & FLAG_WIDE) ? STATE_EVENTS(s)[i].at : word_to_event(STATE_WORDS(s)[i]).at;
+}
+
+/* A state with room for so many events, made wide if asked, else the same */
+static FunnelState *
+grown_state(FunnelState *old, uint64 maxevents, bool wide)
+{
+	uint8		flags = old->flags | (wide ? FLAG_WIDE : 0);
 	FunnelState *s;
 	Size		size;
 
@@ -257,27 +313,28 @@ grown_state(const FunnelState *old, uint64 maxevents)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many events in one group of window_funnel")));
-	size = STATE_SIZE(old->nwindows, maxevents);
-	s = palloc(size);
-	memcpy(s, old, STATE_SIZE(old->nwindows, old->nevents));
+	size = STATE_SIZE(flags, old->nwindows, maxevents);
+	/* zeroes: bytes that are copied and maybe stored should not be chance */
+	s = palloc0(size);
+	memcpy(s, old, STATE_SIZE(old->flags, old->nwindows, 0));
 	SET_VARSIZE(s, size);
-	s->maxevents = (uint32) maxevents;
-	/* bytes that are copied and maybe stored should not be chance */
-	memset(STATE_EVENTS(s) + s->nevents, 0, (maxevents - s->nevents) * sizeof(FunnelEvent));
+	s->flags = flags;
+	if (flags & FLAG_WIDE)
+		copy_events(STATE_EVENTS(s), old);
+	else
+		memcpy(STATE_WORDS(s), STATE_WORDS(old), old->nevents * sizeof(int64));
 	return s;
 }
 
 static FunnelState *
 new_state(const FunnelParams *p)
 {
-	Size		size = STATE_SIZE(p->nwindows, FIRST_EVENTS);
+	Size		size = STATE_SIZE(0, p->nwindows, FIRST_EVENTS);
 	FunnelState *s = palloc0(size);
 
 	SET_VARSIZE(s, size);
 	s->magic = STATE_MAGIC;
-	s->version = STATE_VERSION;
 	s->mode = p->mode;
-	s->maxevents = FIRST_EVENTS;
 	s->window = p->window;
 	s->nwindows = p->nwindows;
 	memcpy(s->data, p->windows, p->nwindows * sizeof(int64));
@@ -305,7 +362,6 @@ static Datum
 add_event(FunctionCallInfo fcinfo, const FunnelParams *p, int64 at, uint64 steps)
 {
 	FunnelState *s;
-	FunnelEvent *e;
 
 	if (PG_ARGISNULL(0))
 		s = new_state(p);
@@ -319,13 +375,19 @@ add_event(FunctionCallInfo fcinfo, const FunnelParams *p, int64 at, uint64 steps
 		PG_RETURN_POINTER(s);
 
 	/* what we return lies in the short-lived context: nodeAgg copies it */
-	if (s->nevents == s->maxevents)
-		s = grown_state(s, (uint64) s->maxevents * 2);
-	e = &STATE_EVENTS(s)[s->nevents];
-	if (s->nevents > 0 && e[-1].at > at)
-		s->unsorted = 1;
-	e->at = at;
-	e->steps = steps;
+	if (!(s->flags & FLAG_WIDE) && !fits_word(at, steps))
+		s = grown_state(s, (uint64) s->nevents * 2 + FIRST_EVENTS, true);
+	else if (s->nevents == STATE_ROOM(s))
+		s = grown_state(s, (uint64) s->nevents * 2 + 1, false);
+	if (s->nevents > 0 && event_instant(s, s->nevents - 1) > at)
+		s->flags |= FLAG_UNSORTED;
+	if (s->flags & FLAG_WIDE)
+	{
+		STATE_EVENTS(s)[s->nevents].at = at;
+		STATE_EVENTS(s)[s->nevents].steps = steps;
+	}
+	else
+		STATE_WORDS(s)[s->nevents] = event_to_word(at, steps);
 	s->nevents++;
 	PG_RETURN_POINTER(s);
 }
@@ -474,6 +536,7 @@ leadscore_window_funnel_combine(PG_FUNCTION_ARGS)
 	FunnelState *a,
 			   *b,
 			   *s;
+	bool		wide;
 
 	check_context(fcinfo);
 	if (PG_ARGISNULL(1))
@@ -487,11 +550,16 @@ leadscore_window_funnel_combine(PG_FUNCTION_ARGS)
 	if (b->nevents == 0)
 		PG_RETURN_POINTER(a);
 	s = a;
-	if ((uint64) a->nevents + b->nevents > a->maxevents)
-		s = grown_state(a, ((uint64) a->nevents + b->nevents) * 2);
-	if (b->unsorted || (s->nevents > 0 && STATE_EVENTS(s)[s->nevents - 1].at > STATE_EVENTS(b)[0].at))
-		s->unsorted = 1;
-	memcpy(STATE_EVENTS(s) + s->nevents, STATE_EVENTS(b), b->nevents * sizeof(FunnelEvent));
+	wide = ((a->flags | b->flags) & FLAG_WIDE) != 0;
+	if ((wide && !(a->flags & FLAG_WIDE)) || (uint64) a->nevents + b->nevents > STATE_ROOM(a))
+		s = grown_state(a, ((uint64) a->nevents + b->nevents) * 2, wide);
+	s->flags |= b->flags & FLAG_UNSORTED;
+	if (s->nevents > 0 && event_instant(s, s->nevents - 1) > event_instant(b, 0))
+		s->flags |= FLAG_UNSORTED;
+	if (wide)
+		copy_events(STATE_EVENTS(s) + s->nevents, b);
+	else
+		memcpy(STATE_WORDS(s) + s->nevents, STATE_WORDS(b), b->nevents * sizeof(int64));
 	s->nevents += b->nevents;
 	PG_RETURN_POINTER(s);
 }
@@ -626,6 +694,7 @@ Datum
 leadscore_window_funnel_final(PG_FUNCTION_ARGS)
 {
 	FunnelState *s;
+	FunnelEvent few[16];
 	FunnelEvent *e;
 	Chains		c;
 	uint32		i;
@@ -634,15 +703,12 @@ leadscore_window_funnel_final(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_INT32(0);
 	s = check_state((FunnelState *) PG_GETARG_BYTEA_P(0));
-	e = STATE_EVENTS(s);
 
-	/* other aggregates may share the state: sort a copy */
-	if (s->unsorted || (s->mode != MODE_ORDERED && s->nevents > 1))
-	{
-		e = palloc(s->nevents * sizeof(FunnelEvent));
-		memcpy(e, STATE_EVENTS(s), s->nevents * sizeof(FunnelEvent));
+	/* a copy, since other aggregates may share the state */
+	e = s->nevents <= lengthof(few) ? few : palloc(s->nevents * sizeof(FunnelEvent));
+	copy_events(e, s);
+	if (s->nevents > 1 && ((s->flags & FLAG_UNSORTED) || s->mode != MODE_ORDERED))
 		sort_events(e, s->nevents);
-	}
 
 	c.have = 0;
 	c.best = 0;

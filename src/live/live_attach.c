@@ -234,8 +234,6 @@ attach(Oid relid, bool with_children)
  * ----------------------------------------------------------------
  */
 
-static bool settling = false;
-
 static void
 before_scores(const LsModel *model)
 {
@@ -294,7 +292,6 @@ scores_hook(const LsModel *model, LsScoresEvent event)
 {
 	static bool first = false;
 
-	(void) settling;
 	if (event == LS_SCORES_BEGIN)
 	{
 		Oid			types[1] = {TEXTOID};

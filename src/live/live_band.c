@@ -300,15 +300,18 @@ ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		bool		waiting;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && ls_live_is_severe(error))
+		waiting = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK;
+		if (!waiting && ls_live_is_severe(error))
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		SetUserIdAndSecContext(caller.userid, caller.sec_context);
-		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		if (waiting)
 			outcome = "waiting: the lead is being changed by another transaction";
 		else
 			outcome = psprintf("refused: %s%s%s", error->message,

@@ -1,0 +1,33 @@
+-- regression test: scores in guards and in history
+SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS leadscore; RESET client_min_messages; SET search_path = public, leadscore;
+
+CREATE SCHEMA psc;
+CREATE TABLE psc.lead (lead_id int PRIMARY KEY, stage stage DEFAULT 'lead', points int);
+INSERT INTO psc.lead VALUES (1, 'lead', 10), (2, 'lead', 60), (3, 'lead', NULL);
+SELECT create_model('psc', 'psc.lead');
+SELECT add_component('psc', 'fit');
+SELECT add_rule('psc', 'fit', 'points', 'points IS NOT NULL', 'points');
+SELECT publish('psc') AS version;
+-- a model that does not exist; then a table without interest: the score alone decides
+SELECT enforce('psc.lead', 'stage', model => 'no such', fields => '{"budget": null, "authority": null, "need": null, "timeline": null, "order": null}');
+SELECT enforce('psc.lead', 'stage', model => 'psc', fields => '{"budget": null, "authority": null, "need": null, "timeline": null, "order": null}', adopt => true) AS adopted;
+UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 1;
+UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 2;
+SELECT stage, allowed, missing FROM next_stages('psc.lead', '3');
+SELECT lead, from_stage, to_stage, score, model, model_version FROM stage_history WHERE relation = 'psc.lead'::regclass AND kind = 'move';
+-- a minimum score, in a named model
+SELECT create_pipeline('psc');
+SELECT add_stage('psc', 'lead'), add_stage('psc', 'mql', 'won');
+SELECT add_transition('psc', 'lead', 'mql', min_score => 20, model => 'psc');
+SELECT publish_pipeline('psc');
+SELECT unenforce('psc.lead');
+DELETE FROM psc.lead WHERE lead_id = 2;
+ALTER TABLE psc.lead ALTER stage DROP DEFAULT, ALTER stage TYPE text;
+SELECT enforce('psc.lead', 'stage', 'psc');
+UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 1;
+SELECT would_refuse('psc.lead', '3', 'mql');
+SET client_min_messages = warning;
+SELECT unenforce('psc.lead');
+SELECT drop_pipeline('psc');
+SELECT drop_model('psc');
+DROP SCHEMA psc CASCADE;

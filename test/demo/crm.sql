@@ -9,7 +9,6 @@
 	\echo 'made by test/demo/generate.sql from the seed' :seed '(the same seed on the same day gives the same rows).'
 	\echo
 \endif
-\set ON_ERROR_STOP off
 SELECT (SELECT count(*) FROM crm.lead) AS leads, (SELECT count(*) FROM crm.interaction) AS interactions,
 	(SELECT count(*) FROM rule r WHERE r.model = m.model AND r.version = m.live_version) AS rules, live_version
 FROM model m WHERE m.model = 'b2b' \gset
@@ -80,9 +79,11 @@ ORDER BY current_score('b2b', l.lead_id::text) <~> now() LIMIT 1 \gset
 \echo '----------------------------------------------------------------------------------------------------'
 \echo '4. Sales wants to take over lead' :mover '(':mover_name'). The rules of the pipeline hold for every writer:'
 \echo
+\set ON_ERROR_STOP off
 \set ECHO queries
 UPDATE crm.lead SET stage = 'sql' WHERE lead_id = :mover;
 \set ECHO none
+\set ON_ERROR_STOP on
 \echo
 \echo '   Refused, and nothing has changed. After a call the answers are known, and the same move is allowed:'
 \echo

@@ -36,7 +36,8 @@ for my $bytes (@start)
 	push @cases, $bytes . ("\0" x 8), $bytes . $bytes;
 	for my $i (0 .. length($bytes) - 1)
 	{
-		for my $flip (1 .. 255)
+		# every other value of the byte; in the last, which is like the one before, every bit
+		for my $flip ($bytes eq $start[-1] ? map { 1 << $_ } 0 .. 7 : 1 .. 255)
 		{
 			my $copy = $bytes;
 			substr($copy, $i, 1) = chr(ord(substr($copy, $i, 1)) ^ $flip);
@@ -100,7 +101,7 @@ my $answer = $node->safe_psql(
 	SELECT count(*) FROM accepted JOIN crafted USING (id) WHERE leadscore.score_send(s) <> bytes;
 	SELECT count(*) FROM accepted WHERE s::text::leadscore.score OPERATOR(leadscore.<>) s OR (s OPERATOR(leadscore.@) '2026-01-01') IS NULL;
 	SELECT count(*) > 5000, min(octet_length(bytes)) FROM accepted JOIN crafted USING (id);
-	SELECT count(*) > 5000 FROM crafted WHERE refusal IS NOT NULL;});
+	SELECT count(*) > 3000 FROM crafted WHERE refusal IS NOT NULL;});
 is($answer, "t\n0\n\n0\n0\nt|11\nt",
 	'every crafted value is refused with 22P03, or is the form of a valid score');
 

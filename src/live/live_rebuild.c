@@ -68,18 +68,6 @@ compare_hits(const void *a, const void *b)
 	return x->points > y->points ? -1 : x->points < y->points;
 }
 
-/* The start of the calendar window that an instant is in, as date_bin has it. */
-static TimestampTz
-window_of(const LsRule *rule, TimestampTz at)
-{
-	int64		since = at - LS_WINDOW_ORIGIN;
-	int64		n = since / rule->per;
-
-	if (since < 0 && since % rule->per != 0)
-		n--;
-	return LS_WINDOW_ORIGIN + n * rule->per;
-}
-
 /* ----------------------------------------------------------------
  *		Reading rows
  * ----------------------------------------------------------------
@@ -205,7 +193,7 @@ add_limited(Score *score, const LsRule *rule, Hits *hits)
 
 		if (rule->at_most > 0)
 		{
-			TimestampTz mine = rule->per != 0 ? window_of(rule, at) : 0;
+			TimestampTz mine = rule->per != 0 ? ls_rule_window(rule, at) : 0;
 
 			if (i == 0 || mine != window)
 			{
@@ -475,8 +463,8 @@ ls_live_window_change(LiveFold *fold, LiveDelta *delta)
 
 		if (rule->per != 0)
 		{
-			from = Max(from, window_of(rule, touch->at));
-			until = Min(until, window_of(rule, touch->at) + rule->per);
+			from = Max(from, ls_rule_window(rule, touch->at));
+			until = Min(until, ls_rule_window(rule, touch->at) + rule->per);
 		}
 		ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 		if (live->window_plan == NULL)

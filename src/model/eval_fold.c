@@ -515,18 +515,6 @@ ls_fold_add(LsFold *fold, LsFoldKey key, TimestampTz at, const double *points)
 
 /* ---- rules with limits ---- */
 
-/* The start of the calendar window that an instant is in, as date_bin has it. */
-static TimestampTz
-window_of(const LsRule *rule, TimestampTz at)
-{
-	int64		since = at - LS_WINDOW_ORIGIN;
-	int64		n = since / rule->per;
-
-	if (since < 0 && since % rule->per != 0)
-		n--;
-	return LS_WINDOW_ORIGIN + n * rule->per;
-}
-
 /* By lead, rule and instant; of those at one instant the larger points first. */
 static int
 compare_hits(const void *a, const void *b)
@@ -559,7 +547,7 @@ apply_limits(LsFold *fold)
 	{
 		const Hit  *hit = &fold->hits[i];
 		const LsRule *rule = &fold->model->rules[hit->rule];
-		TimestampTz mine = rule->per != 0 ? window_of(rule, hit->at) : 0;
+		TimestampTz mine = rule->per != 0 ? ls_rule_window(rule, hit->at) : 0;
 
 		/* the one before was kept, or is of the same window as one that was */
 		if (n == 0 || mine != window || hit->rule != fold->hits[n - 1].rule ||

@@ -142,6 +142,7 @@ typedef enum LsScope
 	LS_OUTCOMES					/* $1, $2 = arrays of keys as text and of instants */
 } LsScope;
 
+extern TimestampTz ls_rule_window(const LsRule *rule, TimestampTz at);
 extern char *ls_query_scores(const LsModel *model, LsScope scope, bool as_of);
 extern char *ls_query_lead_account(const LsModel *model);
 extern char *ls_model_key_declaration(const LsModel *model);

@@ -171,6 +171,18 @@ append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope
 		appendStringInfo(buf, " AND e.%s <= %s", event_at, at);
 }
 
+/* The start of the window that an instant is in, as date_bin has it; for rules with a window. */
+TimestampTz
+ls_rule_window(const LsRule *rule, TimestampTz at)
+{
+	int64		since = at - LS_WINDOW_ORIGIN;
+	int64		n = since / rule->per;
+
+	if (since < 0 && since % rule->per != 0)
+		n--;
+	return LS_WINDOW_ORIGIN + n * rule->per;
+}
+
 /*
  * The rank of an event among those that a rule matches, within one lead and
  * one window of the rule's limit. The earliest come first; of those at the same

@@ -40,6 +40,8 @@ WHERE stage IN ('lead', 'client');
 SELECT by_value, leads_in FROM funnel('fun.lead', $$coalesce(source, 'none'), to_char(created, 'YYYY-MM') -- month$$, history => 'fun.h', as_of => '2026-03-01')
 WHERE stage = 'lead';
 
+-- by a value of any type
+SELECT by_value, leads_in FROM funnel('fun.lead', $$ROW(source, ARRAY[source, 'x'])$$, history => 'fun.h', as_of => '2026-03-01') WHERE stage = 'lead';
 -- stages of one's own; what is in no list is "elsewhere"
 SELECT stage, leads_in, reached, moved_on, here_now, lost_here, elsewhere
 FROM funnel(history => 'fun.h', stages => '{lead,sql,client}', lost => '{}', as_of => '2026-03-01');

@@ -274,10 +274,10 @@ history_row(void *arg, Datum *values, bool *isnull)
 
 	if (!r->ready)
 	{
-		ls_column_setup(&r->lead_column, r->desc, 0);
-		ls_column_setup(&r->stage_map.column, r->desc, 1);
+		ls_column_setup(&r->lead_column, r->desc, 0, r->context);
+		ls_column_setup(&r->stage_map.column, r->desc, 1, r->context);
 		if (q->from_col >= 0)
-			ls_column_setup(&r->from_map.column, r->desc, q->from_col);
+			ls_column_setup(&r->from_map.column, r->desc, q->from_col, r->context);
 		r->ready = true;
 	}
 	if (isnull[0] || isnull[2])
@@ -497,9 +497,9 @@ lead_row(void *arg, Datum *values, bool *isnull)
 
 	if (!r->ready)
 	{
-		ls_column_setup(&r->lead_column, r->desc, 0);
+		ls_column_setup(&r->lead_column, r->desc, 0, r->context);
 		for (i = 0; i < q->nby; i++)
-			ls_column_setup(&r->by_map[i].column, r->desc, 1 + i);
+			ls_column_setup(&r->by_map[i].column, r->desc, 1 + i, r->context);
 		r->ready = true;
 	}
 	if (isnull[0] || !lead_key(r, values[0], false, &key))

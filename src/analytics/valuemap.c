@@ -11,7 +11,7 @@
 #include "utils/memutils.h"
 
 void
-ls_column_setup(LsColumn *c, TupleDesc desc, int i)
+ls_column_setup(LsColumn *c, TupleDesc desc, int i, MemoryContext context)
 {
 	Form_pg_attribute attr = TupleDescAttr(desc, i);
 	Oid			outfunc;
@@ -23,7 +23,7 @@ ls_column_setup(LsColumn *c, TupleDesc desc, int i)
 	c->is_varlena = attr->attlen == -1;
 	c->is_text = (c->type == TEXTOID || c->type == VARCHAROID);
 	getTypeOutputInfo(c->type, &outfunc, &isvarlena);
-	fmgr_info(outfunc, &c->output);
+	fmgr_info_cxt(outfunc, &c->output, context);
 }
 
 char *

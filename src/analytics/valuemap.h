@@ -44,7 +44,7 @@ typedef struct LsValueMap
 	uint32		last;			/* index of the entry found last, + 1 */
 } LsValueMap;
 
-extern void ls_column_setup(LsColumn *c, TupleDesc desc, int i);
+extern void ls_column_setup(LsColumn *c, TupleDesc desc, int i, MemoryContext context);
 extern char *ls_value_text(LsColumn *c, Datum value);
 extern const char *ls_value_bytes(const LsColumn *c, Datum value, uint32 *len);
 extern LsValueEntry *ls_map_find(LsValueMap *m, Datum value, bool *isnew);

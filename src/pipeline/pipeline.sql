@@ -204,7 +204,7 @@ CREATE FUNCTION leadscore.enforce(relation regclass, stage_column name, pipeline
 	RETURNS int8
 	AS 'MODULE_PATHNAME', 'leadscore_enforce' LANGUAGE c;
 COMMENT ON FUNCTION leadscore.enforce(regclass, name, text, name, jsonb, text, bool, bool) IS
-	'puts a table under a pipeline; fields maps what the pipeline asks for to columns (null: not kept here); adopt records the leads it holds and returns their number';
+	'puts a table under a pipeline; fields maps what the pipeline asks for to columns (null: not kept here); model: the score that guards and history see, by default that of the one published model over the table; adopt records the leads it holds and returns their number';
 
 CREATE FUNCTION leadscore.unenforce(relation regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'leadscore_unenforce' LANGUAGE c STRICT;

@@ -378,7 +378,11 @@ leadscore_enforce(PG_FUNCTION_ARGS)
 	values[6] = BoolGetDatum(PG_ARGISNULL(7) || PG_GETARG_BOOL(7));
 	values[7] = ObjectIdGetDatum(GetUserId());
 	ls_owner_sql("INSERT INTO leadscore.enforced (relation, stage_column, key_column, pipeline, fields, model, history, enforced_by, enforced_at)"
-				 " VALUES ($1::regclass, $2, $3, $4, $5, $6, $7, pg_get_userbyid($8), now())"
+				 " VALUES ($1::regclass, $2, $3, $4, $5,"
+				 /* not asked twice: where one published model scores the table, it is meant */
+				 " coalesce($6, (SELECT min(m.model) FROM leadscore.model m"
+				 " WHERE m.leads = $1::regclass AND m.live_version IS NOT NULL HAVING count(*) = 1)),"
+				 " $7, pg_get_userbyid($8), now())"
 				 " ON CONFLICT (relation) DO UPDATE SET stage_column = excluded.stage_column, key_column = excluded.key_column,"
 				 " pipeline = excluded.pipeline, fields = excluded.fields, model = excluded.model, history = excluded.history,"
 				 " enforced_by = excluded.enforced_by, enforced_at = excluded.enforced_at",

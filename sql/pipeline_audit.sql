@@ -65,7 +65,7 @@ SELECT import_history('aud.lead', '4', NULL, 'enquiry', '2020-01-01', 'from the 
 SELECT import_history('aud.lead', '4', 'x', 'a', '2999-01-01');
 SELECT import_history('aud.lead', NULL, 'x', 'a', '2020-01-01');
 RESET ROLE;
-SELECT lead, kind, from_stage, to_stage, user_name, session_name = session_user AS by_session, reason,
+SELECT lead, kind, from_stage, to_stage, nullif(user_name, session_user) AS other_user, session_name = session_user AS by_session, reason,
        CASE WHEN at < '2026-01-01' THEN at::date END AS true_date
 FROM stage_history WHERE relation = 'aud.lead'::regclass AND kind <> 'entry' ORDER BY id;
 

@@ -50,7 +50,7 @@ UPDATE life.lead SET stage = 'lost' WHERE lead_id = 4;
 -- keys, deletion
 UPDATE life.lead SET lead_id = 44 WHERE lead_id = 4;
 DELETE FROM life.lead WHERE lead_id = 44;
-SELECT lead, from_stage, to_stage, by, why, version FROM history WHERE relation = 'life.lead'::regclass;
+SELECT lead, from_stage, to_stage, by = CURRENT_USER AS by_me, why, version FROM history WHERE relation = 'life.lead'::regclass;
 -- the fields of the error, for drivers
 DO $$
 DECLARE

@@ -121,6 +121,11 @@ UNION ALL
 -- whatever is reached is in one place
 SELECT count(*) AS wrong FROM funnel(history => 'fun.rh') WHERE reached <> moved_on + here_now + lost_here + elsewhere OR elsewhere < 0;
 
+-- Wilson's interval as published: R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+SELECT k, n, round(low::numeric, 4) AS low, round(high::numeric, 4) AS high, low_printed, high_printed,
+	round(low::numeric, 4) = low_printed AND round(high::numeric, 4) = high_printed AS equal
+FROM (VALUES (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)) AS t(k, n, low_printed, high_printed),
+	LATERAL wilson(k, n);
 -- Wilson: 15 of 50 is 0.1910 to 0.4375 at 95 % (checked with the closed form here)
 SELECT round(low::numeric, 4) AS low, round(high::numeric, 4) AS high FROM wilson(15, 50);
 SELECT bool_and(abs(w.low - (p + z*z/(2*n) - z*sqrt(p*(1-p)/n + z*z/(4*n*n))) / (1 + z*z/n)) < 1e-12

@@ -18,6 +18,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -52,10 +53,12 @@ required_argument(FunctionCallInfo fcinfo, int n, const char *name)
 static Relation
 open_table(Oid relid)
 {
-	Relation	rel = ls_relation_open(relid, ShareRowExclusiveLock);
+	Relation	rel = ls_relation_open(relid, AccessShareLock);
 
+	/* whoever is refused must not have held up the writers of the table */
 	if (!ls_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind), RelationGetRelationName(rel));
+	LockRelationOid(relid, ShareRowExclusiveLock);
 	return rel;
 }
 

@@ -213,7 +213,7 @@ extern const char *ls_live_band_at(const LiveModel *model, const Score *score,
 extern bool ls_live_counts(const LiveModel *model, const LsRule *rule, TimestampTz at);
 /* live_cool.c */
 extern void ls_live_recompute_all(LiveModel *model, const char *cause, int depth);
-extern void ls_live_settle_all(LiveModel *model);
+extern void ls_live_settle_all(LiveModel *model, TimestampTz newest_event);
 
 /* live_attach.c */
 extern void ls_live_init(void);

@@ -234,8 +234,15 @@ attach(Oid relid, bool with_children)
  * ----------------------------------------------------------------
  */
 
+/* What publishing a version has to do with bands. */
+typedef struct BandsNow
+{
+	bool		first;			/* no version before this one */
+	bool		any;			/* some version has bands, so that leads may be in one */
+} BandsNow;
+
 static void
-before_scores(const LsModel *model)
+before_scores(const LsModel *model, const BandsNow *bands)
 {
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(model->name)};
@@ -248,15 +255,16 @@ before_scores(const LsModel *model)
 		attach(model->events, true);
 	/* what was in which band, to tell afterwards who crossed by this */
 	ls_catalog_execute("DELETE FROM leadscore.previous_band WHERE model = $1", 1, types, values, NULL);
-	ls_catalog_execute(psprintf("INSERT INTO leadscore.previous_band (model, lead, band)"
-								" SELECT $1, lead::text, band FROM %s WHERE band IS NOT NULL",
-								ls_relation_name(scores)), 1, types, values, NULL);
+	if (bands->any)
+		ls_catalog_execute(psprintf("INSERT INTO leadscore.previous_band (model, lead, band)"
+									" SELECT $1, lead::text, band FROM %s WHERE band IS NOT NULL",
+									ls_relation_name(scores)), 1, types, values, NULL);
 	ls_catalog_execute("DELETE FROM leadscore.due WHERE model = $1", 1, types, values, NULL);
 	SPI_finish();
 }
 
 static void
-after_scores(const LsModel *model, bool first)
+after_scores(const LsModel *model, const BandsNow *bands)
 {
 	Oid			types[3] = {TEXTOID, INT4OID, TIMESTAMPTZOID};
 	Datum		values[3];
@@ -267,13 +275,13 @@ after_scores(const LsModel *model, bool first)
 	ls_live_forget(model->events);
 	CommandCounterIncrement();
 	table = ls_live_model_pin(model->name, &live);
-	ls_live_settle_all(live);
+	ls_live_settle_all(live, model->newest_event);
 
 	values[0] = CStringGetTextDatum(model->name);
 	values[1] = Int32GetDatum(model->version);
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	SPI_connect();
-	if (!first)
+	if (!bands->first && bands->any)
 		ls_catalog_execute(psprintf("INSERT INTO leadscore.crossing (model, lead, from_band, to_band, at, score, cause, version)"
 									" SELECT $1, coalesce(s.lead::text, p.lead), p.band, s.band, $3,"
 									" coalesce(s.score OPERATOR(leadscore.@) $3, 0), 'publish', $2"
@@ -290,22 +298,25 @@ after_scores(const LsModel *model, bool first)
 static void
 scores_hook(const LsModel *model, LsScoresEvent event)
 {
-	static bool first = false;
+	static BandsNow bands;
 
 	if (event == LS_SCORES_BEGIN)
 	{
 		Oid			types[1] = {TEXTOID};
 		Datum		values[1] = {CStringGetTextDatum(model->name)};
+		bool		isnull;
 
 		SPI_connect();
-		ls_catalog_execute("SELECT FROM leadscore.model_version WHERE model = $1 AND version > 0 LIMIT 2",
+		ls_catalog_execute("SELECT (SELECT count(*) FROM leadscore.model_version WHERE model = $1 AND version > 0) < 2,"
+						   " EXISTS (SELECT FROM leadscore.band WHERE model = $1 AND version > 0)",
 						   1, types, values, NULL);
-		first = SPI_processed < 2;
+		bands.first = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		bands.any = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 		SPI_finish();
-		before_scores(model);
+		before_scores(model, &bands);
 	}
 	else
-		after_scores(model, first);
+		after_scores(model, &bands);
 }
 
 void

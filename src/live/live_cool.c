@@ -114,16 +114,18 @@ leads_with_events_to_come(LiveModel *live)
 
 /*
  * After all scores were stored at once: the bands they are in, when these end,
- * and the events still to come.
+ * and the events still to come, for which all are looked through unless it is
+ * known that none is later than now.
  */
 void
-ls_live_settle_all(LiveModel *live)
+ls_live_settle_all(LiveModel *live, TimestampTz newest_event)
 {
 	LsModel    *model = live->model;
 	const char *table = ls_relation_name(live->score_relid);
 
 	CommandCounterIncrement();
-	if (OidIsValid(model->events) && live->event_rules.n + live->special_rules.n > 0)
+	if (OidIsValid(model->events) && live->event_rules.n + live->special_rules.n > 0 &&
+		newest_event > GetCurrentTransactionStartTimestamp())
 	{
 		Oid			types[1] = {TEXTARRAYOID};
 		Datum		values[1] = {PointerGetDatum(leads_with_events_to_come(live))};

@@ -78,7 +78,7 @@ extern List *ls_model_catalog_relids(void);
  */
 typedef void (*LsScanReport) (void *arg, uint64 rows, bool events);
 
-extern bool ls_scan_scores(const LsModel *model, Relation target, LsScanReport report, void *report_arg,
+extern bool ls_scan_scores(LsModel *model, Relation target, LsScanReport report, void *report_arg,
 						   uint64 *rows);
 
 #endif							/* LS_EVAL_H */

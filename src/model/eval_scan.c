@@ -59,6 +59,7 @@ typedef struct LeadScan
 	ScanRules	event;
 	ScanRules	limited;
 	LsFold	   *fold;			/* NULL: no rules over events */
+	TimestampTz newest;			/* the latest instant of an event */
 
 	/* where the scores go */
 	Relation	target;
@@ -206,6 +207,7 @@ scan_events(LeadScan *scan)
 	AttrNumber	at_attno = model->event_at_attno;
 	AttrNumber	last = Max(key_attno, at_attno);
 	uint64		rows = 0;
+	TimestampTz newest = DT_NOBEGIN;
 
 	while (table_scan_getnextslot(desc, ForwardScanDirection, slot))
 	{
@@ -223,6 +225,7 @@ scan_events(LeadScan *scan)
 		at = DatumGetTimestampTz(slot->tts_values[at_attno - 1]);
 		if (!score_instant_is_valid(at))
 			continue;
+		newest = Max(newest, at);
 		key = read_key(slot->tts_values[key_attno - 1], key_type);
 
 		if (scan->event.n > 0)
@@ -243,6 +246,7 @@ scan_events(LeadScan *scan)
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 	ls_fold_finish(scan->fold);
+	scan->newest = newest;
 }
 
 /* ---- the leads ---- */
@@ -374,10 +378,10 @@ scan_leads(LeadScan *scan)
 /*
  * Score all leads into target, a table of stored scores that nobody else sees
  * yet, as of the active snapshot and with the caller's rights. False, and
- * nothing done, if only the query can do it.
+ * nothing done, if only the query can do it. Notes the latest event's instant.
  */
 bool
-ls_scan_scores(const LsModel *model, Relation target, LsScanReport report, void *report_arg, uint64 *rows)
+ls_scan_scores(LsModel *model, Relation target, LsScanReport report, void *report_arg, uint64 *rows)
 {
 	MemoryContext context;
 	MemoryContext old;
@@ -428,6 +432,7 @@ ls_scan_scores(const LsModel *model, Relation target, LsScanReport report, void 
 			scan_events(scan);
 			scan_leads(scan);
 		}
+		model->newest_event = scan->newest;
 		ereport(DEBUG1,
 				(errmsg_internal("model \"%s\": events read %d times", model->name,
 								 ls_fold_passes(scan->fold))));

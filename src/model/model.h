@@ -104,6 +104,9 @@ typedef struct LsModel
 	int			nbands;
 	LsBand	   *bands;			/* highest least first */
 	LsPast		past;
+
+	/* once the scores of all leads were stored: no event is later, as far as known */
+	TimestampTz newest_event;
 } LsModel;
 
 /* model_catalog.c */

@@ -240,6 +240,7 @@ fill_heap(LsModel *model, Relation target)
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 	level = ls_portable_settings();
+	model->newest_event = DT_NOEND;
 	if (!ls_scan_scores(model, target, scan_progress, &store, &store.rows))
 		fill_by_query(model, &store);
 	AtEOXact_GUC(true, level);

@@ -43,6 +43,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/model_changes.o \
 				src/model/model_exchange.o \
 				src/model/eval_fold.o \
+				src/model/eval_rows.o \
 				src/model/eval_scan.o
 OBJS_live =		src/live/live_attach.o \
 				src/live/live_band.o \

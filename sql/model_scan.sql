@@ -86,6 +86,32 @@ SELECT * FROM agree('sc_text');
 SELECT count(*) AS differ FROM leadscore.score_sc_uuid u JOIN leadscore.score_sc_text t ON u.lead::text = t.lead
 WHERE abs((u.score @ '2026-11-01') - (t.score @ '2026-11-01')) > 1e-9 * (u.score @ '2026-11-01');
 
+-- rows of every physical form: narrow and wide columns, short, long and compressed text, dropped columns, ones added later
+CREATE TABLE odd (a bool, gone int, b "char", c smallint, d text, e name, f text, id smallint PRIMARY KEY, g real, h text, i date);
+INSERT INTO odd SELECT random() < 0.5, CASE WHEN g % 3 > 0 THEN g END, chr(65 + g % 3)::"char", CASE WHEN g % 5 > 0 THEN g % 100 END,
+	repeat('x', g % 300), 'n' || g % 3, CASE WHEN g % 7 > 0 THEN repeat('y', (g % 4) * 4000) END, g, CASE WHEN g % 2 > 0 THEN g % 10 END,
+	(ARRAY['one', repeat('two', 100)])[1 + g % 2], CASE WHEN g % 4 > 0 THEN date '2026-01-01' + g % 30 END
+FROM generate_series(1, 3000) g;
+ALTER TABLE odd DROP gone, ADD j text DEFAULT 'later', ADD k int DEFAULT 7, ADD l int;
+INSERT INTO odd (id, j, k, l) SELECT g, CASE WHEN g % 2 > 0 THEN 'now' END, g % 10, g FROM generate_series(3001, 3500) g;
+CREATE TABLE odd_event (pad "char", kind text, more text, lead smallint, at timestamptz, size smallint);
+INSERT INTO odd_event SELECT chr(65 + g % 26)::"char", (ARRAY['open', 'an unusually long kind of event', 'click', NULL])[1 + g % 4],
+	CASE WHEN g % 3 > 0 THEN repeat('z', g % 200) END, g % 3600, timestamptz '2026-10-01' - g * interval '1 minute', CASE WHEN g % 9 > 0 THEN g % 7 END
+FROM generate_series(1, 20000) g;
+SELECT create_model('sc_odd', 'sc.odd', 'sc.odd_event', 'lead', 'at');
+SELECT add_component('sc_odd', 'row'), add_component('sc_odd', 'c', half_life => '30 days');
+SELECT add_rule('sc_odd', 'row', r.rule, r.condition, 2 ^ r.n) FROM (VALUES (0, 'bool', 'a'), (1, 'int2', 'c BETWEEN 10 AND 50'),
+	(2, 'text', $$d LIKE 'xxxxx%'$$), (3, 'long', $$h = 'one'$$), (4, 'float', 'g >= 5'), (5, 'date', $$i < '2026-01-10'$$), (6, 'added', $$j = 'later'$$),
+	(7, 'added int', 'k = 7'), (8, 'added null', 'l IS NULL'), (9, 'compressed', $$f LIKE '%yyyy'$$)) r (n, rule, condition);
+SELECT add_rule('sc_odd', 'c', 'kind', $$kind IN ('open', 'an unusually long kind of event')$$, 3), add_rule('sc_odd', 'c', 'size', $$size = 3$$, 5);
+SELECT publish('sc_odd');
+SELECT * FROM agree('sc_odd');
+SELECT sum(parts[1]::int) AS stored, (SELECT sum(CASE WHEN a THEN 1 ELSE 0 END + CASE WHEN c BETWEEN 10 AND 50 THEN 2 ELSE 0 END
+	+ CASE WHEN d LIKE 'xxxxx%' THEN 4 ELSE 0 END + CASE WHEN h = 'one' THEN 8 ELSE 0 END + CASE WHEN g >= 5 THEN 16 ELSE 0 END
+	+ CASE WHEN i < '2026-01-10' THEN 32 ELSE 0 END + CASE WHEN j = 'later' THEN 64 ELSE 0 END + CASE WHEN k = 7 THEN 128 ELSE 0 END
+	+ CASE WHEN l IS NULL THEN 256 ELSE 0 END + CASE WHEN f LIKE '%yyyy' THEN 512 ELSE 0 END) FROM odd) AS by_hand
+FROM (SELECT parts(score, '2026-11-01') FROM leadscore.score_sc_odd) s;
+
 -- what only the query sees rightly: children of the table of events, row security
 CREATE TABLE event_2027 () INHERITS (event);
 INSERT INTO event_2027 VALUES (1, 'webinar', '2026-09-01', 1);
@@ -101,5 +127,5 @@ RESET client_min_messages;
 SELECT publish('sc');
 SELECT * FROM agree('sc');
 SET client_min_messages = warning;
-SELECT drop_model('sc'), drop_model('sc_uuid'), drop_model('sc_text');
+SELECT drop_model('sc'), drop_model('sc_uuid'), drop_model('sc_text'), drop_model('sc_odd');
 DROP SCHEMA sc CASCADE;

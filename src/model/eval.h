@@ -48,6 +48,8 @@ extern char *ls_eval_describe(const LsProgram *program);
 /* eval_run.c */
 extern LsEval *ls_eval_begin(const LsProgram *program, MemoryContext parent);
 extern void ls_eval_end(LsEval *eval);
+extern void ls_eval_values(LsEval *eval, const Datum *values, const bool *isnull, TupleTableSlot *slot,
+						   double *points, uint64 *matched);
 extern void ls_eval_slot(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched);
 extern void ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *matched);
 extern double ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule);

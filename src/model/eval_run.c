@@ -456,40 +456,51 @@ do_trees(LsEval *eval, const LsRow *row, double *points, uint64 *matched)
 	error_context_stack = callback.previous;
 }
 
-static inline void
-do_slot_columns(LsEval *eval, TupleTableSlot *slot, LsRow *row, double *points, uint64 *matched)
+static pg_attribute_always_inline void
+do_value_columns(LsEval *eval, const LsRow *row, double *points, uint64 *matched)
 {
 	const LsProgram *program = eval->program;
 
 	start_row(program, points, matched);
-	if (program->last_attno > 0)
-		slot_getsomeattrs(slot, program->last_attno);
 	for (int i = 0; i < program->ncolumns; i++)
 	{
 		const LsColumn *column = &program->columns[i];
 
-		do_column(program, column, &eval->classes[i], slot->tts_values[column->attno - 1],
-				  slot->tts_isnull[column->attno - 1], points, matched);
+		do_column(program, column, &eval->classes[i], row->values[column->attno - 1],
+				  row->isnull[column->attno - 1], points, matched);
 	}
-	row->values = slot->tts_values;
-	row->isnull = slot->tts_isnull;
-	row->args = NULL;
-	if (eval->econtext)
-		eval->econtext->ecxt_scantuple = slot;
 }
 
 /*
  * The points that a row gives to each component, and, unless matched is NULL,
- * which rules give them. The row must be one of the table the program is for.
+ * which rules give them. The row must be one of the table the program is for;
+ * only the columns of ls_eval_columns are looked at. A program that has
+ * expressions needs the slot, others do not look at it.
  */
+void
+ls_eval_values(LsEval *eval, const Datum *values, const bool *isnull, TupleTableSlot *slot,
+			   double *points, uint64 *matched)
+{
+	LsRow		row = {values, isnull, NULL};
+
+	/* what a scan scores leads with has no rules to note down */
+	if (matched == NULL)
+		do_value_columns(eval, &row, points, NULL);
+	else
+		do_value_columns(eval, &row, points, matched);
+	if (eval->program->ntrees == 0)
+		return;
+	if (eval->econtext)
+		eval->econtext->ecxt_scantuple = slot;
+	do_trees(eval, &row, points, matched);
+}
+
+/* The same for a row in a slot. */
 void
 ls_eval_slot(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched)
 {
-	LsRow		row;
-
-	do_slot_columns(eval, slot, &row, points, matched);
-	if (eval->program->ntrees > 0)
-		do_trees(eval, &row, points, matched);
+	slot_getsomeattrs(slot, eval->program->last_attno);
+	ls_eval_values(eval, slot->tts_values, slot->tts_isnull, slot, points, matched);
 }
 
 /* The same for a row of which only the columns of ls_eval_columns are given. */
@@ -589,7 +600,7 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorContextCallback *stack = error_context_stack;
-	LsRow		row;
+	LsRow		row = {slot->tts_values, slot->tts_isnull, NULL};
 	LsSettings	saved;
 	volatile int next = 0;
 	volatile bool any = false;
@@ -602,7 +613,9 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 		return false;
 	}
 
-	do_slot_columns(eval, slot, &row, points, matched);
+	slot_getsomeattrs(slot, program->last_attno);
+	do_value_columns(eval, &row, points, matched);
+	eval->econtext->ecxt_scantuple = slot;
 	ResetExprContext(eval->econtext);
 	while (next < program->ntrees)
 	{

@@ -33,6 +33,7 @@
 
 #include "model/eval.h"
 #include "model/eval_fold.h"
+#include "model/eval_rows.h"
 #include "score/score.h"
 
 #define STORE_OPTIONS	(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
@@ -170,6 +171,21 @@ compile_rules(ScanRules *result, const LsModel *model, Relation rel, bool event,
 	pfree(specs);
 }
 
+/* Add the columns that rules read; true if they need the whole row. */
+static bool
+columns_of(const ScanRules *rules, Bitmapset **columns)
+{
+	const AttrNumber *attnos;
+	int			n;
+
+	if (rules->n == 0)
+		return false;
+	n = ls_eval_columns(rules->program, &attnos);
+	for (int i = 0; i < n; i++)
+		*columns = bms_add_member(*columns, attnos[i]);
+	return ls_eval_has_expressions(rules->program);
+}
+
 static inline LsFoldKey
 read_key(Datum value, Oid type)
 {
@@ -200,50 +216,52 @@ scan_events(LeadScan *scan)
 {
 	const LsModel *model = scan->model;
 	Relation	rel = table_open(model->events, NoLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc desc = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	Oid			key_type = getBaseType(model->event_lead_type);
-	AttrNumber	key_attno = model->event_lead_attno;
-	AttrNumber	at_attno = model->event_at_attno;
-	AttrNumber	last = Max(key_attno, at_attno);
-	uint64		rows = 0;
+	int			key_place = model->event_lead_attno - 1;
+	int			at_place = model->event_at_attno - 1;
+	Bitmapset  *columns = bms_add_member(bms_make_singleton(key_place + 1), at_place + 1);
+	bool		whole = columns_of(&scan->event, &columns);
+	LsRows	   *rows;
+	uint64		n = 0;
 	TimestampTz newest = DT_NOBEGIN;
 
-	while (table_scan_getnextslot(desc, ForwardScanDirection, slot))
+	whole |= columns_of(&scan->limited, &columns);
+	rows = ls_rows_begin(rel, columns, whole);
+	while (ls_rows_next(rows))
 	{
 		TimestampTz at;
 		LsFoldKey	key;
 
-		if (unlikely(++rows % REPORT_ROWS == 0))
+		if (unlikely(++n % REPORT_ROWS == 0))
 		{
 			CHECK_FOR_INTERRUPTS();
-			scan->report(scan->report_arg, rows, true);
+			scan->report(scan->report_arg, n, true);
 		}
-		slot_getsomeattrs(slot, last);
-		if (slot->tts_isnull[key_attno - 1] || slot->tts_isnull[at_attno - 1])
+		if (rows->isnull[key_place] || rows->isnull[at_place])
 			continue;
-		at = DatumGetTimestampTz(slot->tts_values[at_attno - 1]);
+		at = DatumGetTimestampTz(rows->values[at_place]);
 		if (!score_instant_is_valid(at))
 			continue;
 		newest = Max(newest, at);
-		key = read_key(slot->tts_values[key_attno - 1], key_type);
+		key = read_key(rows->values[key_place], key_type);
 
 		if (scan->event.n > 0)
 		{
-			ls_eval_slot(scan->event.eval, slot, scan->event.points, NULL);
+			ls_eval_values(scan->event.eval, rows->values, rows->isnull, rows->slot, scan->event.points, NULL);
 			ls_fold_add(scan->fold, key, at, scan->event.points);
 		}
 		if (scan->limited.n > 0)
 		{
-			ls_eval_slot(scan->limited.eval, slot, scan->limited.points, scan->limited.matched);
+			ls_eval_values(scan->limited.eval, rows->values, rows->isnull, rows->slot,
+						   scan->limited.points, scan->limited.matched);
 			for (int i = 0; i < scan->limited.n; i++)
 				if (LS_RULE_IN(scan->limited.matched, i))
 					ls_fold_add_limited(scan->fold, key, at, scan->limited.rules[i],
-										ls_eval_rule_points(scan->limited.eval, slot, i));
+										ls_eval_rule_points(scan->limited.eval, rows->slot, i));
 		}
 	}
-	table_endscan(desc);
-	ExecDropSingleTupleTableSlot(slot);
+	ls_rows_end(rows);
+	bms_free(columns);
 	table_close(rel, NoLock);
 	ls_fold_finish(scan->fold);
 	scan->newest = newest;
@@ -257,30 +275,26 @@ scan_keys(LeadScan *scan, int64 *least, int64 *largest)
 {
 	const LsModel *model = scan->model;
 	Relation	rel = table_open(model->leads, NoLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc desc = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	Oid			key_type = getBaseType(model->key_type);
-	uint64		rows = 0;
+	int			place = model->lead_attno - 1;
+	LsRows	   *rows = ls_rows_begin(rel, bms_make_singleton(place + 1), false);
+	uint64		n = 0;
 
 	*least = PG_INT64_MAX;
 	*largest = PG_INT64_MIN;
-	while (table_scan_getnextslot(desc, ForwardScanDirection, slot))
+	while (ls_rows_next(rows))
 	{
-		bool		isnull;
-		Datum		lead = slot_getattr(slot, model->lead_attno, &isnull);
-
-		if (unlikely(++rows % REPORT_ROWS == 0))
+		if (unlikely(++n % REPORT_ROWS == 0))
 			CHECK_FOR_INTERRUPTS();
-		if (!isnull)
+		if (!rows->isnull[place])
 		{
-			int64		key = (int64) read_key(lead, key_type).word[0];
+			int64		key = (int64) read_key(rows->values[place], key_type).word[0];
 
 			*least = Min(*least, key);
 			*largest = Max(*largest, key);
 		}
 	}
-	table_endscan(desc);
-	ExecDropSingleTupleTableSlot(slot);
+	ls_rows_end(rows);
 	table_close(rel, NoLock);
 	return *least <= *largest;
 }
@@ -324,26 +338,26 @@ scan_leads(LeadScan *scan)
 {
 	const LsModel *model = scan->model;
 	Relation	rel = table_open(model->leads, NoLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc desc = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	Oid			key_type = getBaseType(model->key_type);
+	int			place = model->lead_attno - 1;
+	Bitmapset  *columns = bms_make_singleton(place + 1);
+	bool		whole = columns_of(&scan->lead, &columns);
+	LsRows	   *rows = ls_rows_begin(rel, columns, whole);
 	Score		shape;
-	uint64		rows = 0;
+	uint64		n = 0;
 
 	ls_model_shape(model, &shape);
-	while (table_scan_getnextslot(desc, ForwardScanDirection, slot))
+	while (ls_rows_next(rows))
 	{
 		Score		score = shape;
-		bool		isnull;
-		Datum		lead;
+		Datum		lead = rows->values[place];
 
-		if (unlikely(++rows % REPORT_ROWS == 0))
+		if (unlikely(++n % REPORT_ROWS == 0))
 		{
 			CHECK_FOR_INTERRUPTS();
 			scan->report(scan->report_arg, scan->stored, false);
 		}
-		lead = slot_getattr(slot, model->lead_attno, &isnull);
-		if (isnull)
+		if (rows->isnull[place])
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("the key of a lead must not be null"),
@@ -357,7 +371,7 @@ scan_leads(LeadScan *scan)
 				continue;
 			ls_fold_get(scan->fold, key, &score);
 		}
-		ls_eval_slot(scan->lead.eval, slot, scan->lead.points, NULL);
+		ls_eval_values(scan->lead.eval, rows->values, rows->isnull, rows->slot, scan->lead.points, NULL);
 		for (int i = 0; i < score.n; i++)
 		{
 			double		value = score.c[i].value + scan->lead.points[i];
@@ -370,8 +384,8 @@ scan_leads(LeadScan *scan)
 		store_score(scan, lead, &score);
 	}
 	write_slots(scan);
-	table_endscan(desc);
-	ExecDropSingleTupleTableSlot(slot);
+	ls_rows_end(rows);
+	bms_free(columns);
 	table_close(rel, NoLock);
 }
 

@@ -15,6 +15,8 @@ OBJS_stage =		src/stage/stage.o \
 				src/stage/stage_core.o \
 				src/stage/stage_gist.o
 OBJS_score =		src/score/score_core.o \
+				src/score/score_form.o \
+				src/score/score_network.o \
 				src/score/score_text.o \
 				src/score/score.o \
 				src/score/score_ops.o \

@@ -117,7 +117,7 @@ SELECT e AS expression, score_algebra.try(e) AS answer FROM (VALUES
 
 -- stored any way, read the same
 CREATE TABLE score_algebra.stored (id int, pad text, s score);
-INSERT INTO score_algebra.stored VALUES (1, 'x', '1[0,9]|1[0,9]|3@2026-01-01/1d|4[0,]|1[0,9]|1[0,9]|1[0,9]|8[,9] total[0,100]');
+INSERT INTO score_algebra.stored VALUES (1, 'x', '0.1[-0.1,0.9]|0.1[-0.1,0.9]|3@2026-01-01/1d|4[0,]|0.1[-0.1,0.9]|0.1[-0.1,0.9]|0.1[-0.1,0.9]|8[,9] total[0,100]');
 ALTER TABLE score_algebra.stored ALTER s SET STORAGE plain;
 INSERT INTO score_algebra.stored SELECT 2, 'xy', s FROM score_algebra.stored WHERE id = 1;
 ALTER TABLE score_algebra.stored ALTER s SET STORAGE external, ALTER pad SET STORAGE plain;

@@ -61,12 +61,13 @@ FROM generate_series(1, 10000) AS i, LATERAL generate_series(1, 1 + i % 8) AS c,
 						 WHEN a < 0.9 THEN ((b - 0.5) * power(10::float8, (d - 0.5) * 600))::text
 						 ELSE '1.7976931348623157e308' END AS value,
 					CASE WHEN d < 0.5 THEN ''
-						 ELSE format('@%s/%sus', to_char(timestamp '0001-01-01' + e * interval '3652058 days', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-									 1000000 + floor(power(10, b * 16.49))::bigint) END AS aging,
-					CASE WHEN e < 0.3 THEN (-b)::text ELSE '' END AS lo,
-					CASE WHEN b < 0.4 THEN (power(10::float8, d * 300))::text ELSE '' END AS hi) AS v
+						 ELSE format('@%s/%s', to_char(timestamp '0001-01-01' + e * interval '3652058 days', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+									 CASE WHEN a < 0.5 THEN 1000000 + floor(power(10, b * 16.49))::bigint || 'us'
+										  WHEN a < 0.75 THEN 1 + floor(power(10, b * 10.49))::bigint || 's' ELSE 1 + floor(power(10, b * 6.9))::int || 'h' END) END AS aging,
+					CASE WHEN e < 0.1 THEN (-b)::text WHEN e < 0.3 THEN round(-power(10, (b - 0.2) * 7))::text ELSE '' END AS lo,
+					CASE WHEN b < 0.2 THEN (power(10::float8, d * 300))::text WHEN b < 0.4 THEN round(power(10, d * 6))::text ELSE '' END AS hi) AS v
 GROUP BY i;
-SELECT count(*), count(DISTINCT s), min(length(s::text)), max(length(s::text)), max(pg_column_size(s)) FROM score_io.random_score;
+SELECT count(*), count(DISTINCT s), min(length(s::text)), max(length(s::text)) FROM score_io.random_score;
 
 -- text goes round, whatever the settings
 SELECT count(*) AS changed FROM score_io.random_score WHERE s::text::score <> s;
@@ -117,19 +118,74 @@ BEGIN
 	END IF;
 END $$;
 
--- bytes on disk that are no score: an error from every reader, and nothing worse
+-- the stored form: each number in the first width that holds it
+CREATE CAST (score AS bytea) WITHOUT FUNCTION;
 CREATE CAST (bytea AS score) WITHOUT FUNCTION;
-CREATE TABLE score_io.damaged AS SELECT n, b::score AS s FROM (VALUES (1, ''::bytea), (2, '\x01'), (3, '\x020100000000000000f03f'), (4, '\x010000'), (5, '\x010100'),
-	(6, '\x010100000000000000f07f'), (7, '\x010108000000000000f03f'), (8, '\x0101000000000000000080'), (9, '\x01ffffffffffffffffffff'),
-	(10, '\x010101000000000000f03f00000000000000000000000000000000'), (11, decode(repeat('01', 400), 'hex'))) AS x(n, b);
-SELECT n, score_io.evaluation(format('score_out((SELECT s FROM score_io.damaged WHERE n = %s))', n)) AS why FROM score_io.damaged;
+SELECT left(v, 64) AS score, octet_length(v::score::bytea) AS bytes FROM (VALUES
+	('0'), ('127'), ('-128'), ('128'), ('-129'), ('32767'), ('-32768'), ('32768'), ('0.5'), ('16777216'), ('16777217'), ('0.1'), ('1e38'), ('1e39'),
+	('1[0,]'), ('1[1,]'), ('1[-32768,]'), ('1[-32769,]'), ('1[0.5,]'), ('1[,0]'), ('1[,255]'), ('1[,256]'), ('1[,-1]'), ('1[,32767]'), ('1[,32768]'),
+	('1@2026-01-31/14d'), ('0.1@2026-01-31/65535h'), ('0.1@2026-01-31/65536h'), ('0.1@2026-01-31/3599s'), ('0.1@2026-01-31/4294967295s'),
+	('0.1@2026-01-31/4294967296s'), ('0.1@2026-01-31/1500ms'), ('0@2026-01-31/14d'), ('0@2000-01-01/14d'), ('1@2000-01-01/14d'),
+	('1 total[0,]'), ('1 total[,100]'), ('1 total[-1,0.1]'),
+	('80@2026-01-31T10:00:00Z/14d[0,100]'), ('15[0,40] | 20[0,40] | 10[0,30]'), ('15[,50] | 80@2026-01-31T10:00Z/14d[0,100] total[0,120]'),
+	('0.1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1]|1@2026-01-31/1500ms[-0.1,0.1] total[-0.1,0.1]')
+) AS x(v);
+SELECT avg(octet_length(s::bytea)) < avg(octet_length(score_send(s))) * 0.85 AS shorter_than_sent, max(octet_length(s::bytea)) <= max(octet_length(score_send(s))) AS never_longer,
+	count(*) FILTER (WHERE s::bytea::score::text <> s::text) AS changed, count(*) FILTER (WHERE octet_length(s::bytea) > octet_length(score_send(s))) AS longer
+FROM score_io.random_score;
+
+-- bytes on disk that are no score (of a little-endian machine): an error from every reader, and nothing worse
+CREATE TABLE score_io.damaged AS SELECT n, what, b::score AS s FROM (VALUES
+	(1, 'nothing', ''::bytea), (2, 'a head alone', '\x20'), (3, 'version 0', '\x000005'), (4, 'version 2', '\x400005'), (5, 'a span', '\x28000505'),
+	(6, 'a byte less', '\x2000'), (7, 'a byte more', '\x20000505'), (8, 'the form of the network', score_send('5')), (9, 'all bits', '\xffffffffffffffffffff'),
+	(10, 'two bytes for one', '\x20400500'), (11, 'float for an integer', '\x20800000a040'), (12, 'double for a float', '\x20c0000000000000e03f'),
+	(13, '-0, a float', '\x208000000080'), (14, '-0, a double', '\x20c00000000000000080'), (15, 'infinite points', '\x20c0000000000000f07f'),
+	(16, 'NaN', '\x20c0000000000000f87f'), (17, 'infinite, a float', '\x20800000807f'),
+	(18, 'lo 0 with bytes', '\x2008000005'), (19, 'lo double for an integer', '\x200c000000000000f03f05'), (20, 'lo -infinity', '\x200c000000000000f0ff05'),
+	(21, 'hi two bytes for one', '\x2020640005'), (22, 'hi double for an integer', '\x2030000000000000594005'), (23, 'hi NaN', '\x2030000000000000f87f05'),
+	(24, 'lo above hi', '\x201805000405'), (25, 'half-life of 0 hours', '\x20010000'), (26, 'of 0 seconds', '\x200200000000'),
+	(27, 'seconds for an hour', '\x2002100e0000'), (28, 'microseconds for a second', '\x200340420f0000000000'), (29, 'too short', '\x20033f420f0000000000'),
+	(30, 'too long', '\x2003ffffffffffffff7f'), (31, 'zero at zero with bytes', '\x204118000000000000000000'),
+	(32, 'zero with bytes', '\x20c1180000000000000000000100000000000000'), (33, 'no form of a value', '\x208118000100000000000000'),
+	(34, 'instant out of range', '\x20411800ffffffffffffff7f'), (35, 'infinite points that age', '\x20c11800000000000000f07f0100000000000000'),
+	(36, 'total without bounds', '\x30000005'), (37, 'total with other bits', '\x30000505'), (38, 'lo above hi of the total', '\x30001805000405'),
+	(39, 'no bytes of the total', '\x3000'), (40, 'many bytes', decode(repeat('20', 400), 'hex'))) AS x(n, what, b);
+SELECT n, what, score_io.evaluation(format('score_out((SELECT s FROM score_io.damaged WHERE n = %s))', n)) AS why FROM score_io.damaged;
 SELECT e AS reader, string_agg(DISTINCT left(why, 6), ',') AS sqlstates, count(*)
 FROM unnest(ARRAY['score_send(%s)', '%s @ now()', 'parts(%s, now())', '%s + $1$1$1$', '- %s', '%s || $1$1$1$', 'bounded(%s, 0, 1)', '%s::jsonb',
 	'score_accum(NULL, %s)', 'score_accum(%s, $1$1$1$)', 'decayed_accum(%s, 1, now(), NULL)']) AS e,
 	score_io.damaged, LATERAL score_io.evaluation(format(replace(e, '$1$', ''''), format('(SELECT s FROM score_io.damaged WHERE n = %s)', n))) AS why
 GROUP BY e ORDER BY e COLLATE "C";
 SELECT count(DISTINCT s), count(DISTINCT score_hash(s)) FROM score_io.damaged;
+
+-- every truncation of a stored score, every bit of it turned, every value of its first bytes: refused, or the one form of another score
+CREATE TABLE score_io.turned (score text, bytes bytea, refused text, wrong bool);
+INSERT INTO score_io.turned (score, bytes)
+SELECT v, b FROM (VALUES ('1'), ('-300[0,]'), ('0.5[,1000]'), ('0.1[-1.5,]'), ('0@2026-01-31/14d'), ('7@2026-01-31/90s[-5,100]'),
+	('15[,50] | 87.5@2026-01-31T10:00:00Z/14d[0,100] total[0,120]'), ('1e300@0001-01-01/1500ms | 5e-324@9999-12-31T23:59:59.999999Z/365250d[-1,1e9] total[-5,]')) AS x(v),
+	LATERAL (SELECT v::score::bytea AS form) AS f,
+	LATERAL (SELECT substr(form, 1, n) AS b FROM generate_series(0, octet_length(form) - 1) AS n
+			 UNION SELECT form || set_byte('\x00', 0, n) FROM generate_series(0, 255) AS n
+			 UNION SELECT set_bit(form, n, 1 - get_bit(form, n)) FROM generate_series(0, 8 * octet_length(form) - 1) AS n
+			 UNION SELECT set_byte(form, i, n) FROM generate_series(0, 2) AS i, generate_series(0, 255) AS n) AS c
+WHERE b <> form;
+DO $$
+DECLARE t record; s score;
+BEGIN
+	FOR t IN SELECT ctid, bytes FROM score_io.turned LOOP
+		BEGIN
+			s := t.bytes::score;
+			UPDATE score_io.turned SET wrong = s::text::score::bytea <> t.bytes OR score_send(s) IS NULL OR (s @ '2026-01-01') IS NULL WHERE ctid = t.ctid;
+		EXCEPTION WHEN others THEN
+			UPDATE score_io.turned SET refused = SQLSTATE WHERE ctid = t.ctid;
+		END;
+	END LOOP;
+END $$;
+SELECT score, count(*) > 200 AS tried, count(*) FILTER (WHERE refused = 'XX001') > 200 AS refused, count(*) FILTER (WHERE refused IS NULL AND NOT wrong) > 5 AS another_score,
+	count(*) FILTER (WHERE refused <> 'XX001' OR wrong) AS wrong
+FROM score_io.turned GROUP BY score ORDER BY score COLLATE "C";
 DROP CAST (bytea AS score);
+DROP CAST (score AS bytea);
 
 SET client_min_messages = warning;
 DROP SCHEMA score_io CASCADE;

@@ -229,12 +229,15 @@ ls_score_from_datum(Datum datum, Score *s)
 Datum
 ls_score_to_datum(const Score *s)
 {
-	Size		size = VARHDRSZ + score_encoded_size(s);
-	struct varlena *v = palloc(size);
+	unsigned char bytes[SCORE_MAX_ENCODED];
+	Size		size;
+	struct varlena *v;
 
 	Assert(score_check(s) == SCORE_OK);
-	SET_VARSIZE(v, size);
-	score_encode(s, (unsigned char *) VARDATA(v), SCORE_NATIVE);
+	size = score_encode(s, bytes, SCORE_NATIVE);
+	v = palloc(VARHDRSZ + size);
+	SET_VARSIZE(v, VARHDRSZ + size);
+	memcpy(VARDATA(v), bytes, size);
 	return PointerGetDatum(v);
 }
 

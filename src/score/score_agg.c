@@ -8,8 +8,9 @@
  * fn_extra and nothing is asked of the call site.
  *
  * The first row makes the state; the executor copies it into the aggregate's
- * memory and every later row changes it there, in place: scores of one shape
- * have one length. What may be changed in place is a plain varlena that the
+ * memory and nearly every later row changes it there, in place: what ages has one
+ * width, unless it is zero. Where the new sum takes more or fewer bytes than the
+ * old, the functions return a new state. What may be changed in place is a plain varlena that the
  * executor owns, which AggCheckCallContext vouches for; called by hand, with
  * somebody else's value, the functions return a new one.
  */
@@ -40,6 +41,7 @@ add_term(FunctionCallInfo fcinfo, const Score *term, const char *name)
 {
 	Score		sum;
 	ScoreStatus status;
+	unsigned char bytes[SCORE_MAX_ENCODED];
 	unsigned char *state;
 	Size		len;
 
@@ -50,9 +52,9 @@ add_term(FunctionCallInfo fcinfo, const Score *term, const char *name)
 	ls_score_check(status);
 
 	state = own_state(fcinfo, &len);
-	if (state == NULL || len != score_encoded_size(&sum))
+	if (state == NULL || len != score_encode(&sum, bytes, SCORE_NATIVE))
 		return ls_score_to_datum(&sum);
-	score_encode(&sum, state, SCORE_NATIVE);
+	memcpy(state, bytes, len);
 	return PG_GETARG_DATUM(0);
 }
 
@@ -115,7 +117,7 @@ leadscore_decayed_accum(PG_FUNCTION_ARGS)
 			ls_score_check(status);
 	}
 
-	/* the first row, points that do not age, and shapes that do differ */
+	/* the first row, points that do not age, sums of zero, and shapes that do differ */
 	term.n = 1;
 	term.lo = c->lo = -INFINITY;
 	term.hi = c->hi = INFINITY;

@@ -46,18 +46,14 @@ typedef struct ScoreSpan
 } ScoreSpan;
 
 /*
- * The stored form. A span of one score is that score's own stored form; else
+ * The stored form (score_form.c). A span of one score is that score's own native
+ * form. Any other begins with the same shape, but for bit 3 of byte 0, and goes on
+ * with two elements per component, the low one and the high one: of the forms of
+ * a score's value, both have the wider. Always in native order.
  *
- *	byte 0		0x81
- *	then		head as of a score: count and total bounds, flags per component
- *	then		[total lo] [total hi], and per component
- *				low value [low at] high value [high at] [half_life] [lo] [hi]
- *
- * always in native order. score_span_decode checks lengths, so that it never
- * reads beyond the bytes given, but not values: what it reads was written by
- * score_encode and score_span_encode.
+ * score_span_decode checks lengths and shape, so that it never reads beyond the
+ * bytes given; not the elements of a span, which score_span_encode wrote.
  */
-#define SCORE_SPAN_VERSION		0x81
 #define SCORE_SPAN_MAX_ENCODED	(2 + SCORE_MAX_COMPONENTS + 8 * (2 + 7 * SCORE_MAX_COMPONENTS))
 
 extern bool score_span_decode(const unsigned char *buf, size_t len, ScoreSpan *span);

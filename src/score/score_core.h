@@ -134,9 +134,33 @@ typedef enum ScoreDifference
 extern ScoreDifference score_compare_shape(const Score *a, const Score *b, int *component);
 
 /*
- * The stored form. Native byte order is what lies in tables, network byte order
- * what send and recv exchange; the layout is the same, and a score has one
- * encoding only. The decoder accepts exactly what the encoder makes.
+ * The forms of a score in bytes. A score has one encoding in each, and a decoder
+ * accepts exactly what the encoder makes: equal scores have equal bytes.
+ *
+ * The native form (score_form.c) is what lies in tables and indexes, in the
+ * machine's byte order and at any alignment. First comes the shape, then values:
+ *
+ *	byte 0		bits 0-2 number of components - 1, bit 3 a span (score_bound.h),
+ *				bit 4 the total has bounds, bits 5-7 version of the form, 1
+ *	then		one byte per component: bits 0-1 form of the half-life, bits 2-3
+ *				of lo, bits 4-5 of hi, bits 6-7 of the value
+ *	then		[a byte for the total, with bits 2-5 as above]
+ *	then		[total lo] [total hi], and per component [half-life] [lo] [hi]
+ *	then		per component its value and instant
+ *
+ *	half-life	0 none			1 hours, 2 bytes	2 seconds, 4	3 microseconds, 8
+ *	lo			0 none			1 it is 0: 0 bytes	2 an integer, 2	3 a double, 8
+ *	hi			0 none			1 0 .. 255, 1 byte	2 an integer, 2	3 a double, 8
+ *	value		0 an integer, 1	1 an integer, 2		2 a float, 4	3 a double, 8
+ *	 if it ages	0 both are 0: 0	1 it is 0: at, 8	2 unused		3 a double, at: 16
+ *
+ * Each number has the first form that can hold it. What ages has one width
+ * whatever its value (unless that is 0), so that it can be summed up in place.
+ *
+ * Two scores are of one shape if score_shape_size bytes of them are the same but
+ * for bits 6-7 of the components' bytes; score_same_shape compares them so.
+ *
+ * The network form (score_network.c) is what send and recv exchange:
  *
  *	byte 0		version of the form, 1
  *	byte 1		bits 0-3 number of components, bit 4 total lo, bit 5 total hi
@@ -144,31 +168,36 @@ extern ScoreDifference score_compare_shape(const Score *a, const Score *b, int *
  *	then		fields of 8 bytes: [total lo] [total hi], and per component
  *				value [at half_life] [lo] [hi]
  */
-#define SCORE_FORM_VERSION		1
-#define SCORE_MAX_ENCODED		(2 + SCORE_MAX_COMPONENTS + 8 * (2 + 5 * SCORE_MAX_COMPONENTS))
-
-#define SCORE_COUNT_MASK		0x0F
-#define SCORE_TOTAL_LO			0x10
-#define SCORE_TOTAL_HI			0x20
-#define SCORE_AGES				0x01
-#define SCORE_LO				0x02
-#define SCORE_HI				0x04
-
-typedef enum ScoreByteOrder
+typedef enum ScoreForm
 {
 	SCORE_NATIVE,
 	SCORE_NETWORK
-} ScoreByteOrder;
+} ScoreForm;
 
-extern size_t score_encoded_size(const Score *s);
-extern size_t score_encode(const Score *s, unsigned char *buf, ScoreByteOrder order);
-extern ScoreStatus score_decode(const unsigned char *buf, size_t len, ScoreByteOrder order, Score *s);
+/* of either form */
+#define SCORE_MAX_ENCODED		(2 + SCORE_MAX_COMPONENTS + 8 * (2 + 5 * SCORE_MAX_COMPONENTS))
+
+extern size_t score_encode(const Score *s, unsigned char *buf, ScoreForm form);
+extern ScoreStatus score_decode(const unsigned char *buf, size_t len, ScoreForm form, Score *s);
+
+/* the network form itself; score_encode and score_decode call them */
+extern size_t score_send(const Score *s, unsigned char *buf);
+extern ScoreStatus score_receive(const unsigned char *buf, size_t len, Score *s);
+
+/*
+ * The bytes of the shape at the beginning of a native form, that of a span
+ * included: 0 if there is no complete one. Given the size of a's shape, are a
+ * and b, which has at least as many bytes, of one shape? Neither is decoded.
+ */
+extern size_t score_shape_size(const unsigned char *buf, size_t len);
+extern bool score_same_shape(const unsigned char *a, const unsigned char *b, size_t size);
 
 /*
  * Add value at an instant to the native form of a score of one component that
  * ages by half_life and has no bounds, in place: what score_add does, without
  * unpacking the whole. The arguments must be valid. SCORE_SHAPES_DIFFER when the
- * bytes are of any other form; they are unchanged unless it returns SCORE_OK.
+ * bytes are of any other form, or the sum's would be (it is 0, or was); they are
+ * unchanged unless it returns SCORE_OK.
  */
 extern ScoreStatus score_add_in_place(unsigned char *buf, size_t len, double value,
 									  int64_t at, int64_t half_life);

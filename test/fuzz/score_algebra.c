@@ -73,17 +73,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		MUST(score_add(&ba, &a) == SCORE_OVERFLOW);
 	}
 
-	/* in place, on the stored form of one component: the same sum, or the same refusal */
+	/* in place, on the stored form of one component: the same sum, or the same refusal; zero has another form */
 	ab = a;
 	ab.n = 1;
 	ab.lo = ab.c[0].lo = -INFINITY;
 	ab.hi = ab.c[0].hi = INFINITY;
 	size = score_encode(&ab, form, SCORE_NATIVE);
 	status = score_add_in_place(form, size, b.c[0].value, b.c[0].at, a.c[0].half_life);
-	if (a.c[0].half_life == 0)
+	ba = ab;
+	if (a.c[0].half_life == 0 || a.c[0].value == 0.0)
 		MUST(status == SCORE_SHAPES_DIFFER);
 	else
-		MUST(status == score_component_add(&ab.c[0], b.c[0].value, b.c[0].at));
+	{
+		ScoreStatus added = score_component_add(&ba.c[0], b.c[0].value, b.c[0].at);
+
+		MUST(status == (added == SCORE_OK && ba.c[0].value == 0.0 ? SCORE_SHAPES_DIFFER : added));
+		if (status == SCORE_OK)
+			ab = ba;
+	}
 	MUST(score_decode(form, size, SCORE_NATIVE, &ba) == SCORE_OK);
 	same(&ab, &ba);
 	MUST(score_add_in_place(form, size, 1.0, 0, a.c[0].half_life + 1) == SCORE_SHAPES_DIFFER);

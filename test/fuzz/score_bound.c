@@ -30,10 +30,25 @@ store(ScoreSpan *span)
 
 	MUST(size <= sizeof(bytes));
 	MUST(!score_span_decode(bytes, size - 1, span));
+	MUST(score_decode(bytes, size, SCORE_NATIVE, &span->shape) == SCORE_BAD_FORM);
 	MUST(score_span_decode(bytes, size, span));
 	score_span_rank(span);
 	MUST(score_span_encode(span, again) == size);
 	MUST(memcmp(bytes, again, size) == 0);
+}
+
+/* A span has the shape of its scores, and the bytes say so. */
+static void
+must_share_shape(const ScoreSpan *span, const Score *s)
+{
+	unsigned char a[SCORE_SPAN_MAX_ENCODED];
+	unsigned char b[SCORE_MAX_ENCODED];
+	size_t		a_size = score_span_encode(span, a);
+	size_t		b_size = score_encode(s, b, SCORE_NATIVE);
+	size_t		shape = score_shape_size(a, a_size);
+
+	MUST(shape > 0 && shape == score_shape_size(b, b_size));
+	MUST(score_same_shape(a, b, shape) && score_same_shape(b, a, shape));
 }
 
 static void
@@ -103,6 +118,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	score_span_extend(&left, &right);
 	store(&left);
 	MUST(score_span_contains(&left, &right));
+	must_share_shape(&left, &s[0]);
 	for (int i = 0; i < n; i++)
 		MUST(score_span_contains(&left, &spans[i]));
 

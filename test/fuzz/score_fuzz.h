@@ -44,13 +44,32 @@ next_bits(Bytes *b)
 	return bits;
 }
 
-/* Any finite double, the extreme ones included. */
+/*
+ * Any finite double, the extreme ones included; often one that a narrower type
+ * holds, or the one next to it.
+ */
 static inline double
 next_double(Bytes *b)
 {
 	uint64_t	bits = next_bits(b);
 	double		v;
+	float		f;
 
+	switch (bits & 7)
+	{
+		case 1:
+			return (double) (int16_t) (bits >> 8);
+		case 2:
+			return (double) (int8_t) (bits >> 8);
+		case 3:
+			return (double) (bits >> 8 & 0x1FF);
+		case 4:
+			bits >>= 8;
+			memcpy(&f, &bits, 4);
+			return isfinite(f) ? (double) f + 0.0 : 0.0;
+		case 5:
+			return (double) ((int64_t) (bits >> 8 & 0x3FFFF) - 0x20000) * 0.5;
+	}
 	memcpy(&v, &bits, 8);
 	return isfinite(v) ? v + 0.0 : (double) (int8_t) bits;
 }
@@ -88,6 +107,8 @@ next_values(Bytes *b, Score *s)
 	{
 		s->c[i].value = next_double(b);
 		s->c[i].at = s->c[i].half_life != 0 ? next_instant(b) : 0;
+		if (s->c[i].value == 0.0 && s->c[i].at % 3 == 0)
+			s->c[i].at = 0;
 	}
 }
 
@@ -107,6 +128,11 @@ next_score(Bytes *b, Score *s)
 		/* short half-lives are where the extremes are */
 		if ((kind & 12) == 12)
 			s->c[i].half_life = SCORE_MIN_HALF_LIFE + s->c[i].half_life % (SCORE_MIN_HALF_LIFE * 100);
+		/* whole seconds and hours, up to and beyond what two and four bytes hold */
+		else if (s->c[i].half_life % 4 == 1)
+			s->c[i].half_life = (1 + (s->c[i].half_life >> 2) % (UINT32_MAX + INT64_C(10))) * SCORE_USEC_PER_SEC;
+		else if (s->c[i].half_life % 4 == 2)
+			s->c[i].half_life = (1 + (s->c[i].half_life >> 2) % (UINT16_MAX + INT64_C(10))) * 3600 * SCORE_USEC_PER_SEC;
 	}
 	next_values(b, s);
 }

@@ -53,10 +53,12 @@ OBJS_live =		src/live/live_attach.o \
 				src/live/live_eval.o \
 				src/live/live_fold.o \
 				src/live/live_model.o \
+				src/live/live_partition.o \
 				src/live/live_rebuild.o \
 				src/live/live_record.o \
 				src/live/live_store.o \
-				src/live/live_trigger.o
+				src/live/live_trigger.o \
+				src/live/live_truncate.o
 OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_cache.o \
 				src/pipeline/pipeline_guard.o \
@@ -107,7 +109,7 @@ REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan model_backtest
-REGRESS_live =	live_dml live_crossing live_tables
+REGRESS_live =	live_dml live_crossing live_tables live_partition
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit pipeline_dml pipeline_security pipeline_score
 REGRESS_analytics =	analytics_funnel analytics_window_funnel \
 					analytics_velocity analytics_reports \

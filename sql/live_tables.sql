@@ -37,18 +37,16 @@ SELECT * FROM verify('lt');
 MERGE INTO lt.event e USING (VALUES ('00000000-0000-0000-0000-000000000002'::uuid)) v (id) ON e.lead_id = v.id AND e.kind = 'demo'
 	WHEN MATCHED THEN UPDATE SET at = '2026-01-20' WHEN NOT MATCHED THEN DO NOTHING;
 SELECT * FROM verify('lt');
--- a partition that comes with rows, and one that goes: said by verify(), put right by rescore()
+-- a partition that comes with rows, and one that goes (more in live_partition)
 CREATE TABLE lt.event_3 (LIKE lt.event);
 INSERT INTO lt.event_3 SELECT id, 'open', '2026-03-05' FROM lt.lead;
 ALTER TABLE lt.event ATTACH PARTITION lt.event_3 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');
-SELECT count(*) FROM verify('lt');
-SELECT rescore('lt');
+SELECT * FROM verify('lt');
 INSERT INTO lt.event_3 SELECT id, 'open', '2026-03-06' FROM lt.lead;
 INSERT INTO lt.event SELECT id, 'demo', '2026-03-06' FROM lt.lead;
 SELECT * FROM verify('lt');
 ALTER TABLE lt.event DETACH PARTITION lt.event_3;
-SELECT count(*) FROM verify('lt');
-SELECT rescore('lt');
+SELECT * FROM verify('lt');
 TRUNCATE lt.event_2;
 SELECT * FROM verify('lt');
 TRUNCATE lt.event;

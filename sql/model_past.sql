@@ -103,11 +103,13 @@ UPDATE mp.lead SET staff = staff + 1 WHERE lead_id = 1;
 SET search_path = public, leadscore;
 DELETE FROM leadscore.past_past;
 CREATE TRIGGER t AFTER UPDATE ON mp.other FOR EACH ROW EXECUTE FUNCTION leadscore.keep_past('past', 'a', 'b');
+INSERT INTO mp.other VALUES (1, 1);
+UPDATE mp.other SET b = 2;
+DROP TRIGGER t ON mp.other;
 SELECT leadscore.keep_past();
 RESET ROLE;
 SELECT count(*) - :kept AS more FROM leadscore.past_past;
 CREATE TRIGGER t BEFORE UPDATE ON mp.other FOR EACH ROW EXECUTE FUNCTION leadscore.keep_past('past', 'a', 'b');
-INSERT INTO mp.other VALUES (1, 1);
 UPDATE mp.other SET b = 2;
 
 -- all of it goes with the model

@@ -10,7 +10,8 @@
  *	live_band.c		writes down who went over or under a band's threshold.
  *
  * live_model.c keeps the models of a table compiled, live_rebuild.c computes
- * one lead from its rows and events where adding and subtracting is not exact.
+ * one lead from its rows and events where adding and subtracting is not exact,
+ * live_truncate.c and live_partition.c follow rows that come or go with a table.
  */
 #ifndef LS_LIVE_H
 #define LS_LIVE_H
@@ -85,6 +86,7 @@ typedef struct LiveTableData
 	Oid			owner;
 	int			nmodels;
 	LiveModel **models;
+	Oid			above;			/* no models, but those of a table it is a partition or a child of */
 	int			ndeps;
 	Oid		   *deps;			/* relations whose change makes this stale */
 	struct LiveTableData *next_zombie;
@@ -138,6 +140,7 @@ typedef struct LiveDelta
 	bool		changed;		/* some component below is not empty */
 	bool		settle;			/* only see to its band and what is due */
 	TimestampTz later;			/* the earliest instant yet to come; else DT_NOEND */
+	struct LiveComputed *preset;	/* what it comes to, unless somebody else changed it */
 	LiveTouch  *touches;
 	struct LiveDelta *next;		/* in the hash bucket */
 	/* per component: what is added, and what is taken away */
@@ -151,6 +154,8 @@ typedef struct LiveFold
 	TimestampTz now;
 	const char *cause;
 	bool		silent;			/* write no crossings */
+	bool		no_events;		/* there are none left: see ls_live_preset */
+	bool		no_leads;
 	int64		ncrossings;		/* written */
 	int64		nstored;		/* scores written */
 	int			n;				/* leads */
@@ -166,6 +171,41 @@ extern LiveDelta **ls_live_fold_sorted(LiveFold *fold);
 extern void ls_live_fold_end(LiveFold *fold);
 extern int	ls_live_compare_keys(const LiveModel *model, Datum a, Datum b);
 
+/* live_trigger.c */
+extern LiveFold *ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only,
+									bool added, const char *cause);
+
+/* live_truncate.c */
+
+/* A table that is about to lose all its rows. */
+typedef struct LiveLeaving
+{
+	struct LiveLeaving *next;
+	SubTransactionId subid;
+	char	   *model;
+	Oid			relid;
+	Oid			root;			/* the model's table that it is a partition or child of, or itself */
+	bool		whole;			/* no row of the model's table is left after it */
+	bool		covered;		/* the model's table goes as a whole with it */
+	bool		collected;		/* what the rows gave is below; else the model is computed anew */
+	LiveFold   *events;
+	LiveFold   *leads;
+} LiveLeaving;
+
+extern void ls_live_leaving_init(void);
+extern LiveLeaving *ls_live_note_leaving(const char *model, Oid root, Oid relid, bool collect,
+										 bool only, const char *cause);
+extern LiveLeaving *ls_live_take_leaving(Oid relid, const char *model);
+extern LiveLeaving *ls_live_take_dropped(void);
+extern void ls_live_apply_leaving(LiveLeaving *entry, int depth);
+extern void ls_live_truncating(LiveModel *live, Oid root, Relation rel);
+extern void ls_live_truncated(LiveModel *live, Oid root, Relation rel, int depth);
+extern void ls_live_preset(LiveFold *fold);
+
+/* live_attach.c: triggers on what has become a partition or child, or is none any more */
+extern void ls_live_attach_child(Oid root, Oid relid);
+extern void ls_live_detach_child(Oid relid);
+
 /* live_store.c */
 extern void ls_live_apply(LiveFold *fold, int depth);
 
@@ -180,6 +220,7 @@ typedef struct LiveComputed
 extern void ls_live_compute(LiveModel *model, Datum key, TimestampTz now, LiveComputed *result);
 extern bool ls_live_window_change(LiveFold *fold, LiveDelta *delta);
 extern bool ls_live_has_events(LiveModel *model, Datum key);
+extern void ls_live_store_row(TupleTableSlot *slot, HeapTuple row, TupleDesc desc, HeapTupleData *tuple);
 
 /* Evaluates rules over rows, and reports those that fail. */
 typedef struct LiveEval
@@ -213,6 +254,7 @@ extern const char *ls_live_band_at(const LiveModel *model, const Score *score,
 extern bool ls_live_counts(const LiveModel *model, const LsRule *rule, TimestampTz at);
 /* live_cool.c */
 extern void ls_live_recompute_all(LiveModel *model, const char *cause, int depth);
+extern void ls_live_recompute_emptied(LiveModel *model, bool no_leads, const char *cause, int depth);
 extern void ls_live_settle_all(LiveModel *model, TimestampTz newest_event);
 
 /* live_attach.c */

@@ -18,7 +18,7 @@ CREATE TABLE leadscore.crossing (
 CREATE INDEX crossing_lead ON leadscore.crossing (model, lead, id);
 CREATE INDEX crossing_waiting ON leadscore.crossing (model, id) WHERE stage_outcome LIKE 'waiting%';
 COMMENT ON TABLE leadscore.crossing IS
-'leads that went from one band to another (NULL: below all bands), when, with which score, and why (event, lead, ageing, publish, repair, truncate, deleted); stage and stage_outcome: the move that was set to follow, and what became of it';
+'leads that went from one band to another (NULL: below all bands), when, with which score, and why (event, lead, ageing, publish, repair, truncate, attach, detach, deleted); stage and stage_outcome: the move that was set to follow, and what became of it';
 ALTER TABLE leadscore.crossing ENABLE ROW LEVEL SECURITY;
 CREATE POLICY readers_of_leads ON leadscore.crossing FOR SELECT
 	USING ((SELECT pg_catalog.has_table_privilege(m.leads, 'SELECT') FROM leadscore.model m
@@ -121,7 +121,22 @@ CREATE FUNCTION leadscore.live_change()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'leadscore_live_change' LANGUAGE C;
 COMMENT ON FUNCTION leadscore.live_change() IS 'trigger: keeps the stored scores of the models over this table; installed by leadscore.publish()';
-REVOKE EXECUTE ON FUNCTION leadscore.live_change() FROM PUBLIC;
+-- not revoked: PostgreSQL clones the trigger to a new partition as whoever makes that
+
+CREATE FUNCTION leadscore.live_ddl()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'leadscore_live_ddl' LANGUAGE C;
+COMMENT ON FUNCTION leadscore.live_ddl() IS 'event trigger: keeps the stored scores when partitions, or tables that inherit, come with rows or go with them';
+REVOKE EXECUTE ON FUNCTION leadscore.live_ddl() FROM PUBLIC;
+CREATE EVENT TRIGGER leadscore_live_before ON ddl_command_start
+	WHEN TAG IN ('DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP SERVER', 'DROP FOREIGN DATA WRAPPER')
+	EXECUTE FUNCTION leadscore.live_ddl();
+COMMENT ON EVENT TRIGGER leadscore_live_before IS 'adds up what the rows of a partition give before it is dropped';
+CREATE EVENT TRIGGER leadscore_live_after ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA',
+				 'DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP SERVER', 'DROP FOREIGN DATA WRAPPER')
+	EXECUTE FUNCTION leadscore.live_ddl();
+COMMENT ON EVENT TRIGGER leadscore_live_after IS 'keeps the stored scores when partitions, or tables that inherit, come with rows or go with them';
 
 CREATE FUNCTION leadscore.live_dropped()
 RETURNS trigger

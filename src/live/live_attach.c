@@ -132,23 +132,24 @@ drop_triggers(Oid relid)
 						 ls_relation_name(relid)));
 }
 
-/* Are the triggers there that we would make? */
+/* Are the triggers there that we would make? cloned: those for rows come from the parent. */
 static bool
-triggers_in_place(Oid relid, LiveForm form, bool always, bool truncate)
+triggers_in_place(Oid relid, LiveForm form, bool always, bool truncate, bool cloned)
 {
 	Oid			types[3] = {OIDOID, TEXTOID, BOOLOID};
 	Datum		values[3];
 	bool		isnull;
 
 	values[0] = ObjectIdGetDatum(relid);
-	values[1] = CStringGetTextDatum(form == FORM_ROW ? "leadscore_live_row" : "leadscore_live_insert");
+	values[1] = CStringGetTextDatum(cloned ? "leadscore_live_truncating" :
+									form == FORM_ROW ? "leadscore_live_row" : "leadscore_live_insert");
 	values[2] = BoolGetDatum(always);
 	ls_catalog_execute("SELECT count(*), count(*) FILTER (WHERE tgname = $2)"
 					   " FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgparentid = 0"
 					   " AND tgfoid = 'leadscore.live_change()'::regprocedure"
 					   " AND tgenabled = CASE WHEN $3 THEN 'A' ELSE 'O' END", 3, types, values, NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) ==
-		(form == FORM_ROW ? 1 : 3) + (truncate ? 1 : 0) &&
+		(cloned ? 0 : form == FORM_ROW ? 1 : 3) + (truncate ? form == FORM_ROW ? 2 : 1 : 0) &&
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)) == 1;
 }
 
@@ -157,12 +158,24 @@ make_trigger(Oid relid, const char *name, const char *event, const char *rest, b
 {
 	char	   *table = ls_relation_name(relid);
 
-	execute(psprintf("CREATE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION leadscore.live_change()",
+	execute(psprintf("CREATE TRIGGER %s %s ON %s %s EXECUTE FUNCTION leadscore.live_change()",
 					 name, event, table, rest));
 	execute(psprintf("ALTER TRIGGER %s ON %s DEPENDS ON EXTENSION leadscore", name, table));
 	if (always)
 		execute(psprintf("ALTER %sTABLE %s ENABLE ALWAYS TRIGGER %s",
 						 get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN " : "", table, name));
+}
+
+/*
+ * TRUNCATE of one table among several: what its rows gave is added up before
+ * they go. Not on partitioned tables below the model's: their partitions do it.
+ */
+static void
+make_truncate_triggers(Oid relid, LiveForm form, bool always)
+{
+	if (form == FORM_ROW)
+		make_trigger(relid, "leadscore_live_truncating", "BEFORE TRUNCATE", "FOR EACH STATEMENT", always);
+	make_trigger(relid, "leadscore_live_truncate", "AFTER TRUNCATE", "FOR EACH STATEMENT", always);
 }
 
 static void
@@ -179,22 +192,42 @@ install_triggers(Oid relid)
 				 errdetail("Scores follow the data by triggers on this table."),
 				 errhint("Its owner can GRANT TRIGGER ON %s.", ls_relation_name(relid))));
 	asked_for(relid, &form, &always);
-	if (triggers_in_place(relid, form, always, truncate))
+	if (triggers_in_place(relid, form, always, truncate, false))
 		return;
 	drop_triggers(relid);
 	if (form == FORM_ROW)
-		make_trigger(relid, "leadscore_live_row", "INSERT OR UPDATE OR DELETE", "FOR EACH ROW", always);
+		make_trigger(relid, "leadscore_live_row", "AFTER INSERT OR UPDATE OR DELETE", "FOR EACH ROW", always);
 	else
 	{
-		make_trigger(relid, "leadscore_live_insert", "INSERT",
+		make_trigger(relid, "leadscore_live_insert", "AFTER INSERT",
 					 "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT", always);
-		make_trigger(relid, "leadscore_live_update", "UPDATE",
+		make_trigger(relid, "leadscore_live_update", "AFTER UPDATE",
 					 "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT", always);
-		make_trigger(relid, "leadscore_live_delete", "DELETE",
+		make_trigger(relid, "leadscore_live_delete", "AFTER DELETE",
 					 "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT", always);
 	}
 	if (truncate)
-		make_trigger(relid, "leadscore_live_truncate", "TRUNCATE", "FOR EACH STATEMENT", always);
+		make_truncate_triggers(relid, form, always);
+}
+
+/* Row triggers are cloned to partitions, TRUNCATE's are not. */
+static void
+attach_partitions(Oid root, Oid relid)
+{
+	LiveForm	form = FORM_ROW;
+	bool		always;
+	ListCell   *cell;
+
+	asked_for(root, &form, &always);
+	foreach(cell, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+	{
+		Oid			child = lfirst_oid(cell);
+
+		if (get_rel_relkind(child) != RELKIND_RELATION || triggers_in_place(child, FORM_ROW, always, true, true))
+			continue;
+		drop_triggers(child);
+		make_truncate_triggers(child, FORM_ROW, always);
+	}
 }
 
 /* A table, and for events those that inherit from it: their rows count too. */
@@ -211,22 +244,37 @@ attach(Oid relid, bool with_children)
 	foreach(cell, relids)
 		install_triggers(lfirst_oid(cell));
 	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
-	{
-		/* row triggers are cloned to partitions, TRUNCATE's are not */
-		foreach(cell, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
-		{
-			Oid			child = lfirst_oid(cell);
-			Oid			types[1] = {OIDOID};
-			Datum		values[1] = {ObjectIdGetDatum(child)};
+		attach_partitions(relid, relid);
+}
 
-			if (child == relid || get_rel_relkind(child) == RELKIND_FOREIGN_TABLE)
-				continue;
-			ls_catalog_execute("SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = $1"
-							   " AND tgname = 'leadscore_live_truncate'", 1, types, values, NULL);
-			if (SPI_processed == 0)
-				make_trigger(child, "leadscore_live_truncate", "TRUNCATE", "FOR EACH STATEMENT", false);
-		}
+/* A table has become a partition or a child of a model's table, or of one below it. */
+void
+ls_live_attach_child(Oid root, Oid relid)
+{
+	SPI_connect();
+	if (get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE)
+		attach_partitions(root, relid);
+	else
+		attach(root, true);
+	SPI_finish();
+}
+
+/* It is none any more; neither is what is below it. */
+void
+ls_live_detach_child(Oid relid)
+{
+	ListCell   *cell;
+
+	SPI_connect();
+	foreach(cell, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+	{
+		LiveTableData *table = ls_live_table_pin(lfirst_oid(cell));
+
+		if (table->nmodels == 0 && !OidIsValid(table->above))
+			drop_triggers(lfirst_oid(cell));
+		ls_live_table_unpin(table);
 	}
+	SPI_finish();
 }
 
 /* ----------------------------------------------------------------
@@ -323,6 +371,7 @@ void
 ls_live_init(void)
 {
 	ls_live_model_init();
+	ls_live_leaving_init();
 	ls_scores_hook = scores_hook;
 }
 

@@ -28,13 +28,22 @@ PG_FUNCTION_INFO_V1(leadscore_may_rise);
 
 #define BATCH	10000
 
+/* What is done to leads. */
+typedef enum Treatment
+{
+	SETTLE,						/* see to their band and what is due */
+	REBUILD,					/* compute them anew */
+	NO_EVENTS,					/* compute them anew: there are no events */
+	NO_LEADS					/* there are no leads either */
+} Treatment;
+
 /*
  * Apply the same to every lead that a query returns (one column, the key), a
  * batch at a time. The query is ours, on our own tables.
  */
 static void
 for_leads(LiveModel *live, const char *sql, int nargs, Oid *types, Datum *values,
-		  const char *cause, bool rebuild, bool silent, int depth)
+		  const char *cause, Treatment treatment, bool silent, int depth)
 {
 	LsUser		caller;
 	Portal		portal;
@@ -51,6 +60,8 @@ for_leads(LiveModel *live, const char *sql, int nargs, Oid *types, Datum *values
 		LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), cause);
 
 		fold->silent = silent;
+		fold->no_events = treatment == NO_EVENTS;
+		fold->no_leads = treatment == NO_LEADS;
 		SPI_cursor_fetch(portal, true, BATCH);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
@@ -61,8 +72,8 @@ for_leads(LiveModel *live, const char *sql, int nargs, Oid *types, Datum *values
 			if (isnull)
 				continue;
 			delta = ls_live_fold_lead(fold, key);
-			delta->settle = true;
-			delta->rebuild = rebuild;
+			delta->settle = treatment == SETTLE || treatment == REBUILD;
+			delta->rebuild = treatment != SETTLE;
 		}
 		SPI_freetuptable(SPI_tuptable);
 		if (fold->n == 0)
@@ -82,7 +93,15 @@ void
 ls_live_recompute_all(LiveModel *live, const char *cause, int depth)
 {
 	for_leads(live, psprintf("SELECT lead FROM %s ORDER BY lead", ls_relation_name(live->score_relid)),
-			  0, NULL, NULL, cause, true, false, depth);
+			  0, NULL, NULL, cause, REBUILD, false, depth);
+}
+
+/* All events of a model have gone, or all its leads. */
+void
+ls_live_recompute_emptied(LiveModel *live, bool no_leads, const char *cause, int depth)
+{
+	for_leads(live, psprintf("SELECT lead FROM %s ORDER BY lead", ls_relation_name(live->score_relid)),
+			  0, NULL, NULL, cause, no_leads ? NO_LEADS : NO_EVENTS, false, depth);
 }
 
 /* The keys that a query on the user's events returns, as the owner of the events. */
@@ -132,7 +151,7 @@ ls_live_settle_all(LiveModel *live, TimestampTz newest_event)
 
 		for_leads(live, psprintf("SELECT s.lead FROM pg_catalog.unnest($1) k"
 								 " JOIN %s s ON s.lead::pg_catalog.text OPERATOR(pg_catalog.=) k", table),
-				  1, types, values, "publish", true, true, 1);
+				  1, types, values, "publish", REBUILD, true, 1);
 	}
 	if (model->nbands > 0)
 	{
@@ -143,7 +162,7 @@ ls_live_settle_all(LiveModel *live, TimestampTz newest_event)
 		values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 		for_leads(live, psprintf("SELECT s.lead FROM %s s WHERE (s.score OPERATOR(leadscore.@) $2) OPERATOR(pg_catalog.>=) $1"
 								 " OR leadscore.may_rise(s.score)", table),
-				  2, types, values, "publish", false, true, 1);
+				  2, types, values, "publish", SETTLE, true, 1);
 	}
 }
 

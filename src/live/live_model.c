@@ -373,6 +373,38 @@ model_names(Oid relid)
 	return names;
 }
 
+/*
+ * A table without models of its own may be a partition of one that has, or
+ * inherit from it. All tables above it are noted, as any of them may get one.
+ */
+static void
+find_above(Oid relid, LiveTableData *data)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(relid)};
+
+	SPI_connect();
+	ls_catalog_execute("WITH RECURSIVE up (relid, n) AS ("
+					   "SELECT inhparent, 1 FROM pg_catalog.pg_inherits WHERE inhrelid = $1 AND NOT inhdetachpending"
+					   " UNION ALL SELECT i.inhparent, n + 1 FROM up JOIN pg_catalog.pg_inherits i"
+					   " ON i.inhrelid = up.relid AND NOT i.inhdetachpending)"
+					   " SELECT relid, EXISTS (SELECT FROM leadscore.model m"
+					   " WHERE (m.leads::oid = relid OR m.events::oid = relid) AND m.live_version IS NOT NULL)"
+					   " FROM up ORDER BY n", 1, types, values, NULL);
+	data->deps = MemoryContextAllocZero(data->context, Max(SPI_processed, 1) * sizeof(Oid));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Oid			above = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		data->deps[data->ndeps++] = above;
+		if (!OidIsValid(data->above) &&
+			DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull)))
+			data->above = above;
+	}
+	SPI_finish();
+}
+
 static LiveTableData *
 make_table(Oid relid)
 {
@@ -391,6 +423,8 @@ make_table(Oid relid)
 	data->valid = true;
 	data->models = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveModel *));
 	data->deps = MemoryContextAllocZero(context, Max(list_length(names), 1) * 3 * sizeof(Oid));
+	if (names == NIL)
+		find_above(relid, data);
 	foreach(cell, names)
 	{
 		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid));

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -84,6 +85,8 @@ static void
 push_snapshot(void)
 {
 	CommandCounterIncrement();
+	/* partitions attached or detached while we waited for a lock count, too */
+	AcceptInvalidationMessages();
 	PushActiveSnapshot(GetLatestSnapshot());
 }
 
@@ -117,8 +120,8 @@ is_this_lead(const LiveModel *live, const char *alias, const char *column, Oid t
 }
 
 /* Put a row that came as a composite value into a slot of the table. */
-static void
-store_row(TupleTableSlot *slot, HeapTuple row, TupleDesc desc, HeapTupleData *tuple)
+void
+ls_live_store_row(TupleTableSlot *slot, HeapTuple row, TupleDesc desc, HeapTupleData *tuple)
 {
 	bool		isnull;
 	Datum		value = SPI_getbinval(row, desc, 1, &isnull);
@@ -157,7 +160,7 @@ compute_lead(LiveModel *live, Datum key, Score *score)
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 		HeapTupleData tuple;
 
-		store_row(slot, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, &tuple);
+		ls_live_store_row(slot, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, &tuple);
 		ls_live_eval_row(&eval, slot);
 		for (int i = 0; i < score->n; i++)
 			score->c[i].value += eval.points[i];
@@ -227,7 +230,7 @@ read_events(LiveModel *live, SPIPlanPtr plan, Datum *values, Relation rel,
 			Datum		at;
 
 			CHECK_FOR_INTERRUPTS();
-			store_row(slot, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &tuple);
+			ls_live_store_row(slot, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &tuple);
 			at = slot_getattr(slot, live->model->event_at_attno, &isnull);
 			if (isnull || !score_instant_is_valid(DatumGetTimestampTz(at)))
 				continue;

@@ -37,6 +37,7 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -73,6 +74,7 @@ typedef struct Store
 	TupleTableSlot *new_slot;
 	IndexScanDesc scan;
 	ScanKeyData key;
+	bool		renewed;		/* the snapshot is later than that of the start */
 	int			depth;			/* of triggers */
 	Crossing   *crossings;		/* newest first */
 
@@ -165,6 +167,7 @@ new_snapshot(Store *store)
 		index_endscan(store->scan);
 		store->scan = NULL;
 		PopActiveSnapshot();
+		store->renewed = true;
 	}
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -627,6 +630,32 @@ rebuild_row(Store *store, LiveDelta *delta)
 	return write_row(store, delta, &computed.score, false);
 }
 
+static bool
+same_score(const Score *a, const Score *b)
+{
+	ScoreBuffer x;
+	ScoreBuffer y;
+
+	return DatumGetBool(DirectFunctionCall2(byteaeq, score_into(&x, a), score_into(&y, b)));
+}
+
+/* Store what the lead comes to as far as the snapshot shows. */
+static TM_Result
+preset_row(Store *store, LiveDelta *delta)
+{
+	LiveComputed *preset = delta->preset;
+
+	if (store->depth > 1)
+		remember_rebuilt(store->live, delta);
+	if (!preset->exists)
+		return delete_row(store, delta);
+	if (store->later == DT_NOEND && store->due > store->fold->now &&
+		store->version == store->live->model->version && same_score(&store->score, &preset->score))
+		return TM_Ok;
+	store->later = DT_NOEND;
+	return write_row(store, delta, &preset->score, false);
+}
+
 /*
  * A lead without a stored score: it was just inserted, or there is no such lead
  * (yet). Its row is made first, so that whoever adds the lead, or an event of
@@ -685,6 +714,17 @@ apply_lead(Store *store, LiveDelta *delta)
 			new_snapshot(store);
 			if (!find_row(store, delta->key))
 				continue;
+		}
+
+		if (delta->preset && !locked)
+		{
+			result = store->renewed ? TM_Updated : preset_row(store, delta);
+			delta->preset = NULL;
+			if (result == TM_Ok)
+				return;
+			/* somebody changed the lead meanwhile */
+			new_snapshot(store);
+			continue;
 		}
 
 		anew = delta->rebuild || delta->appeared || delta->vanished ||
@@ -765,6 +805,8 @@ ls_live_apply(LiveFold *fold, int depth)
 	forget_rebuilt(depth);
 	context = AllocSetContextCreate(fold->context, "leadscore store", ALLOCSET_DEFAULT_SIZES);
 	store_begin(&store, fold, depth);
+	if (fold->no_events || fold->no_leads)
+		ls_live_preset(fold);
 	sorted = ls_live_fold_sorted(fold);
 	oldcontext = MemoryContextSwitchTo(context);
 	for (int i = 0; i < fold->n; i++)

@@ -13,7 +13,7 @@
 #include "access/attmap.h"
 #include "access/table.h"
 #include "access/tupconvert.h"
-#include "catalog/partition.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -25,6 +25,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #include "live/live.h"
@@ -36,6 +37,7 @@ typedef struct Change
 {
 	TriggerData *trigger;
 	Relation	rel;			/* the table of the rows */
+	Oid			owner;			/* of the table of the model: evaluates its rules */
 	AttrMap    *map;			/* to the table of the model; NULL: the same columns */
 	TupleTableSlot *mapped;
 	Tuplestorestate *old_rows;
@@ -50,6 +52,30 @@ typedef void (*RowCallback) (TupleTableSlot *slot, bool added, void *arg);
  *		Reading the rows of a firing
  * ----------------------------------------------------------------
  */
+
+/* The rows of a partition or child as rows of the table of the model. */
+static void
+map_columns(Change *change, Oid relid)
+{
+	Relation	parent;
+
+	if (relid == RelationGetRelid(change->rel))
+		return;
+	parent = table_open(relid, AccessShareLock);
+	change->owner = parent->rd_rel->relowner;
+	change->map = ls_attribute_map(RelationGetDescr(change->rel), RelationGetDescr(parent));
+	if (change->map)
+		change->mapped = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(parent)),
+												  &TTSOpsVirtual);
+	table_close(parent, NoLock);
+}
+
+static void
+end_change(Change *change)
+{
+	if (change->mapped)
+		ExecDropSingleTupleTableSlot(change->mapped);
+}
 
 static TupleTableSlot *
 map_row(Change *change, TupleTableSlot *slot)
@@ -110,6 +136,7 @@ typedef struct EventChange
 	LiveFold   *fold;
 	LiveEval	plain;
 	LiveEval	special;
+	bool		bulk;			/* leads under limits are computed anew */
 	ExprState  *key;			/* NULL: the column is the key */
 	ExprContext *econtext;
 } EventChange;
@@ -143,6 +170,11 @@ touch_limits(EventChange *change, LiveDelta *delta, TupleTableSlot *slot, Timest
 
 		if (!LS_RULE_IN(change->special.matched, i) || !ls_live_counts(change->live, rules->rules[i], at))
 			continue;
+		if (change->bulk && rules->rules[i]->at_most > 0)
+		{
+			delta->rebuild = true;
+			continue;
+		}
 		points = ls_eval_rule_points(change->special.eval, slot, i);
 		if (rules->rules[i]->at_most == 0)
 			ls_live_fold_add(change->fold, delta, rules->rules[i]->component, points, at, added);
@@ -196,6 +228,30 @@ event_row(TupleTableSlot *slot, bool added, void *arg)
 		touch_limits(change, delta, slot, at, added);
 }
 
+/* As the owner of the table of events. */
+static void
+begin_events(EventChange *events)
+{
+	LiveModel  *live = events->live;
+
+	ls_live_eval_begin(&events->plain, live, &live->event_rules);
+	ls_live_eval_begin(&events->special, live, &live->special_rules);
+	if (live->event_key)
+	{
+		events->econtext = CreateStandaloneExprContext();
+		events->key = ExecInitExpr(live->event_key, NULL);
+	}
+}
+
+static void
+end_events(EventChange *events)
+{
+	if (events->econtext)
+		FreeExprContext(events->econtext, true);
+	ls_live_eval_end(&events->plain);
+	ls_live_eval_end(&events->special);
+}
+
 static void
 change_events(Change *change, LiveModel *live, int depth)
 {
@@ -203,20 +259,11 @@ change_events(Change *change, LiveModel *live, int depth)
 	LiveIdentity identity;
 
 	events.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "event");
-	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, false);
-	ls_live_eval_begin(&events.plain, live, &live->event_rules);
-	ls_live_eval_begin(&events.special, live, &live->special_rules);
-	if (live->event_key)
-	{
-		events.econtext = CreateStandaloneExprContext();
-		events.key = ExecInitExpr(live->event_key, NULL);
-	}
+	ls_live_become_table_owner(&identity, change->owner, false);
+	begin_events(&events);
 	read_change(change, event_row, &events);
 	ls_live_become_self(&identity);
-	if (events.econtext)
-		FreeExprContext(events.econtext, true);
-	ls_live_eval_end(&events.plain);
-	ls_live_eval_end(&events.special);
+	end_events(&events);
 	ls_live_apply(events.fold, depth);
 	ls_live_fold_end(events.fold);
 }
@@ -339,7 +386,7 @@ change_leads(Change *change, LiveModel *live, int depth)
 	LiveIdentity identity;
 
 	leads.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "lead");
-	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, false);
+	ls_live_become_table_owner(&identity, change->owner, false);
 	ls_live_eval_begin(&leads.eval, live, &live->lead_rules);
 	if (change->old_rows && change->new_rows && change->map == NULL)
 		lead_pairs(change, &leads);
@@ -352,6 +399,99 @@ change_leads(Change *change, LiveModel *live, int depth)
 	ls_live_eval_end(&leads.eval);
 	ls_live_apply(leads.fold, depth);
 	ls_live_fold_end(leads.fold);
+}
+
+/* ----------------------------------------------------------------
+ *		Rows that come or go with their table
+ * ----------------------------------------------------------------
+ */
+
+/* All rows of a table (only: not of its children), read with the rights of its owner. */
+static void
+read_table(Change *change, bool only, bool added, RowCallback callback, void *arg)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsHeapTuple);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext;
+	LiveIdentity identity;
+	Portal		portal;
+	uint64		rows;
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+	SPI_connect();
+	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, true);
+	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT t FROM %s%s t", only ? "ONLY " : "",
+													  ls_relation_name(RelationGetRelid(change->rel))),
+									   0, NULL, NULL, NULL, true, 0);
+	ls_live_become_self(&identity);
+	do
+	{
+		ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, true);
+		SPI_cursor_fetch(portal, true, 1000);
+		ls_live_become_self(&identity);
+		rows = SPI_processed;
+		ls_live_become_table_owner(&identity, change->owner, false);
+		for (uint64 i = 0; i < rows; i++)
+		{
+			HeapTupleData tuple;
+
+			CHECK_FOR_INTERRUPTS();
+			ls_live_store_row(slot, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &tuple);
+			oldcontext = MemoryContextSwitchTo(context);
+			callback(map_row(change, slot), added, arg);
+			MemoryContextSwitchTo(oldcontext);
+			MemoryContextReset(context);
+		}
+		ls_live_become_self(&identity);
+		ExecClearTuple(slot);
+		SPI_freetuptable(SPI_tuptable);
+	} while (rows > 0);
+	SPI_cursor_close(portal);
+	SPI_finish();
+	PopActiveSnapshot();
+	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * What the rows of a table give (added) or take away, that is or was a partition
+ * or child of the model's table of events or leads. Only adds up: the caller
+ * applies it, once the rows have come or gone. The fold is made in the current
+ * memory context.
+ */
+LiveFold *
+ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only, bool added, const char *cause)
+{
+	LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), cause);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore table", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext oldcontext = MemoryContextSwitchTo(context);
+	Change		change = {.rel = table_open(relid, AccessShareLock)};
+	EventChange event = {.live = live, .fold = fold, .bulk = true};
+	LeadChange	lead = {.live = live, .fold = fold};
+	LiveIdentity identity;
+
+	change.owner = change.rel->rd_rel->relowner;
+	map_columns(&change, events ? live->model->events : live->model->leads);
+	ls_live_become_table_owner(&identity, change.owner, false);
+	if (events)
+		begin_events(&event);
+	else
+		ls_live_eval_begin(&lead.eval, live, &live->lead_rules);
+	ls_live_become_self(&identity);
+	if (events)
+		read_table(&change, only, added, event_row, &event);
+	else
+		read_table(&change, only, added, lead_row, &lead);
+	if (events)
+		end_events(&event);
+	else
+		ls_live_eval_end(&lead.eval);
+	end_change(&change);
+	table_close(change.rel, NoLock);
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextDelete(context);
+	return fold;
 }
 
 /* ----------------------------------------------------------------
@@ -368,7 +508,13 @@ check_call(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("leadscore.live_change() can only be called as a trigger")));
-	if (!TRIGGER_FIRED_AFTER(trigger->tg_event))
+	/* anybody may make a trigger that calls us, which would count rows twice */
+	if (strncmp(trigger->tg_trigger->tgname, "leadscore_live_", strlen("leadscore_live_")) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("trigger \"%s\" was not made by leadscore", trigger->tg_trigger->tgname),
+				 errhint("Drop it; leadscore.publish() makes the triggers.")));
+	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) && !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" must fire after the change", trigger->tg_trigger->tgname),
@@ -384,30 +530,20 @@ check_call(FunctionCallInfo fcinfo)
 }
 
 /*
- * The models over the table that fired, or over the partitioned table that it is
- * a partition of; *relid says which of them.
+ * The models over the table that fired, or over the one that it is a partition
+ * or a child of; *relid says which of them.
  */
 static LiveTableData *
 find_models(Relation rel, Oid *relid)
 {
 	LiveTableData *table = ls_live_table_pin(RelationGetRelid(rel));
-	List	   *ancestors;
-	ListCell   *cell;
 
 	*relid = RelationGetRelid(rel);
-	if (table->nmodels > 0 || !rel->rd_rel->relispartition)
+	if (!OidIsValid(table->above))
 		return table;
-	ancestors = get_partition_ancestors(RelationGetRelid(rel));
-	foreach(cell, ancestors)
-	{
-		ls_live_table_unpin(table);
-		table = ls_live_table_pin(lfirst_oid(cell));
-		*relid = lfirst_oid(cell);
-		if (table->nmodels > 0)
-			break;
-	}
-	list_free(ancestors);
-	return table;
+	*relid = table->above;
+	ls_live_table_unpin(table);
+	return ls_live_table_pin(*relid);
 }
 
 static void
@@ -416,6 +552,7 @@ begin_change(Change *change, TriggerData *trigger, Oid relid)
 	memset(change, 0, sizeof(*change));
 	change->trigger = trigger;
 	change->rel = trigger->tg_relation;
+	change->owner = change->rel->rd_rel->relowner;
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 	{
 		change->old_rows = trigger->tg_oldtable;
@@ -430,23 +567,7 @@ begin_change(Change *change, TriggerData *trigger, Oid relid)
 			change->new_row = trigger->tg_newslot;
 	}
 
-	if (relid != RelationGetRelid(change->rel))
-	{
-		Relation	parent = table_open(relid, AccessShareLock);
-
-		change->map = ls_attribute_map(RelationGetDescr(change->rel), RelationGetDescr(parent));
-		if (change->map)
-			change->mapped = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(parent)),
-													  &TTSOpsVirtual);
-		table_close(parent, NoLock);
-	}
-}
-
-static void
-end_change(Change *change)
-{
-	if (change->mapped)
-		ExecDropSingleTupleTableSlot(change->mapped);
+	map_columns(change, relid);
 }
 
 Datum
@@ -471,13 +592,18 @@ leadscore_live_change(PG_FUNCTION_ARGS)
 
 		if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		{
-			ls_live_recompute_all(live, "truncate", depth);
+			if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
+				ls_live_truncating(live, relid, trigger->tg_relation);
+			else
+				ls_live_truncated(live, relid, trigger->tg_relation, depth);
 			continue;
 		}
 		begin_change(&change, trigger, relid);
 		if (live->model->events == relid)
 			change_events(&change, live, depth);
-		if (live->model->leads == relid)
+		/* what inherits from a table of leads is no lead; its partitions' rows are */
+		if (live->model->leads == relid &&
+			(relid == RelationGetRelid(change.rel) || change.rel->rd_rel->relispartition))
 			change_leads(&change, live, depth);
 		end_change(&change);
 	}

@@ -12,6 +12,7 @@
 
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -289,10 +290,26 @@ write_past(Relation rel, HeapTuple tuple, AttrNumber key, const char *model, int
 						 (n > 2 ? ") || jsonb_build_object(" : " || jsonb_build_object(") : ", ",
 						 quote_literal_cstr(columns[i]), n);
 	}
-	appendStringInfoChar(&sql, ')');
+	appendStringInfo(&sql, ") WHERE EXISTS (SELECT FROM leadscore.model WHERE model = %s AND leads::oid IN (%u",
+					 quote_literal_cstr(model), RelationGetRelid(rel));
+	if (rel->rd_rel->relispartition)
+	{
+		ListCell   *cell;
+
+		foreach(cell, get_partition_ancestors(RelationGetRelid(rel)))
+			appendStringInfo(&sql, ", %u", lfirst_oid(cell));
+	}
+	appendStringInfoString(&sql, "))");
 	nulls[n] = '\0';
 	SPI_connect();
 	ls_catalog_execute(sql.data, n, types, values, nulls);
+	/* anybody may make a trigger that calls us, with any arguments */
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("leadscore.keep_past: \"%s\" is not the table of leads of model \"%s\"",
+						RelationGetRelationName(rel), model),
+				 errhint("The trigger is made by leadscore.publish(); drop this one.")));
 	SPI_finish();
 }
 

@@ -5,7 +5,7 @@ RETURNS trigger
 AS 'MODULE_PATHNAME', 'leadscore_keep_past' LANGUAGE C;
 COMMENT ON FUNCTION leadscore.keep_past() IS
 'trigger on a table of leads, made by publish: keeps the old values of the columns that rules use, so that scores as of an earlier instant do not know later values';
-REVOKE ALL ON FUNCTION leadscore.keep_past() FROM PUBLIC;
+-- not revoked: PostgreSQL clones the trigger to a new partition as whoever makes that
 
 CREATE FUNCTION leadscore.changes(model text, lead text, from_at timestamptz, to_at timestamptz DEFAULT pg_catalog.now(),
 	OUT component text, OUT cause text, OUT rule text, OUT occurrences bigint, OUT points float8, OUT note text)

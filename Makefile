@@ -29,11 +29,13 @@ OBJS_score =		src/score/score_core.o \
 				src/score/score_support.o
 OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_compile.o \
+				src/model/eval_fail.o \
 				src/model/eval_probe.o \
 				src/model/eval_run.o \
 				src/model/model_catalog.o \
 				src/model/model_condition.o \
 				src/model/model_define.o \
+				src/model/model_failure.o \
 				src/model/model_publish.o \
 				src/model/model_query.o \
 				src/model/model_report.o \
@@ -108,7 +110,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
-REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan model_backtest
+REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan model_backtest model_failure
 REGRESS_live =	live_dml live_crossing live_tables live_partition
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit pipeline_dml pipeline_security pipeline_score
 REGRESS_analytics =	analytics_funnel analytics_window_funnel \

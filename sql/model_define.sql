@@ -262,12 +262,11 @@ ALTER TABLE md.lead ALTER employees TYPE smallint;
 SELECT rescore('b2b');
 SELECT count(*) AS wrong FROM verify('b2b');
 
--- events that cannot be scored name the model
+-- points that are not finite do not count
 UPDATE md.event SET value = 'NaN';
 SELECT add_rule('b2b', 'engagement', 'worth', 'value IS NOT NULL', 'value');
 SELECT publish('b2b');
-:code
-SELECT live_version FROM leadscore.model WHERE model = 'b2b';
+SELECT count(*) FROM verify('b2b');
 
 -- privileges: the owner of the leads defines and publishes, others may read
 CREATE ROLE md_owner; CREATE ROLE md_reader; CREATE ROLE md_stranger;

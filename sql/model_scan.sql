@@ -121,7 +121,7 @@ DROP TABLE event_2027;
 SELECT rescore('sc');
 SELECT * FROM agree('sc');
 
--- errors name the rule and the model, and leave the scores as they were
+-- a rule that fails counts as not matched, for the query too
 SELECT add_rule('sc', 'ever', 'bad', $$1 / (weight - 5) > 0$$, 1, source => 'event');
 RESET client_min_messages;
 SELECT publish('sc');

@@ -92,7 +92,7 @@ SELECT publish('m');
 SELECT count(*) AS running FROM leadscore.progress;
 
 -- a failed publish leaves what is live alone
-SELECT add_rule('m', 'fit', 'division', '1 / (staff - 50) > 0', 1);
+SELECT add_rule('m', 'fit', 'huge', 'staff = 50', 1e308), add_rule('m', 'fit', 'too huge', 'staff = 50', 1e308);
 \set SHOW_CONTEXT never
 SELECT publish('m');
 SELECT state FROM leadscore.versions WHERE model = 'm' AND state = 'live';

@@ -107,4 +107,11 @@
 #define LS_HAS_VIRTUAL_COLUMNS(desc) ((desc)->constr && (desc)->constr->has_generated_virtual)
 #endif
 
+/* from 17 on a parallel query may recover from errors by an internal subtransaction */
+#if PG_VERSION_NUM < 170000
+#define LS_MAY_CATCH_IN_PARALLEL false
+#else
+#define LS_MAY_CATCH_IN_PARALLEL true
+#endif
+
 #endif							/* LS_COMPAT_H */

@@ -69,25 +69,6 @@ CREATE TABLE leadscore.previous_band (
 );
 COMMENT ON TABLE leadscore.previous_band IS 'the bands leads were in, while their model is being published';
 
-CREATE TABLE leadscore.rule_error (
-	model		text NOT NULL,
-	version		int NOT NULL,
-	rule		text NOT NULL,
-	message		text NOT NULL,
-	failures	bigint NOT NULL,
-	at			timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
-);
-COMMENT ON TABLE leadscore.rule_error IS 'statements in which a rule could not be evaluated, and over how many rows';
-
-CREATE VIEW leadscore.rule_errors AS
-SELECT e.model, e.version, e.rule, pg_catalog.sum(e.failures)::bigint AS failures,
-	   pg_catalog.min(e.at) AS first_at, pg_catalog.max(e.at) AS last_at,
-	   (pg_catalog.array_agg(e.message ORDER BY e.at DESC))[1] AS last_message
-FROM leadscore.rule_error e
-GROUP BY e.model, e.version, e.rule;
-COMMENT ON VIEW leadscore.rule_errors IS 'rules that failed when scores were kept (they count as not matched): how often, when, why';
-GRANT SELECT ON leadscore.rule_errors TO PUBLIC;
-
 CREATE TABLE leadscore.recorded (
 	model		text NOT NULL,
 	event_id	text NOT NULL,
@@ -111,7 +92,6 @@ SELECT pg_catalog.pg_extension_config_dump('leadscore.outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.outbox_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.due', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.previous_band', '');
-SELECT pg_catalog.pg_extension_config_dump('leadscore.rule_error', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.recorded', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.live_option', '');
 

@@ -306,11 +306,11 @@ ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage
 		error = CopyErrorData();
 		waiting = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK;
-		if (!waiting && ls_live_is_severe(error))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		SetUserIdAndSecContext(caller.userid, caller.sec_context);
+		if (!waiting && ls_live_is_severe(error))
+			ReThrowError(error);
 		if (waiting)
 			outcome = "waiting: the lead is being changed by another transaction";
 		else

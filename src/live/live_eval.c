@@ -8,10 +8,6 @@
  */
 #include "leadscore.h"
 
-#include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "live/live.h"
@@ -62,28 +58,13 @@ ls_live_eval_row(LiveEval *eval, TupleTableSlot *slot)
 	}
 	for (int i = 0; i < rules->n; i++)
 		if (LS_RULE_IN(eval->failed, i) && eval->failures[i]++ == 0)
-			eval->messages[i] = MemoryContextStrdup(eval->context, ls_eval_failure(eval->eval));
-}
+		{
+			MemoryContext old = MemoryContextSwitchTo(eval->context);
 
-/*
- * A row in leadscore.rule_error for a statement in which a rule failed. Only
- * ever inserted: a counter would have writers wait for each other.
- */
-static void
-count_failure(const LiveModel *live, const LsRule *rule, const char *message, int64 n)
-{
-	Oid			types[5] = {TEXTOID, INT4OID, TEXTOID, TEXTOID, INT8OID};
-	Datum		values[5];
-
-	values[0] = CStringGetTextDatum(live->model->name);
-	values[1] = Int32GetDatum(live->model->version);
-	values[2] = CStringGetTextDatum(rule->name);
-	values[3] = CStringGetTextDatum(message);
-	values[4] = Int64GetDatum(n);
-	SPI_connect();
-	ls_catalog_execute("INSERT INTO leadscore.rule_error (model, version, rule, message, failures)"
-					   " VALUES ($1, $2, $3, $4, $5)", 5, types, values, NULL);
-	SPI_finish();
+			eval->messages[i] = ls_failure_text(eval->model->model, rules->rules[i],
+												ls_eval_failure(eval->eval, i));
+			MemoryContextSwitchTo(old);
+		}
 }
 
 void
@@ -97,7 +78,7 @@ ls_live_eval_end(LiveEval *eval)
 
 		if (eval->failures[i] == 0)
 			continue;
-		count_failure(eval->model, rule, eval->messages[i], eval->failures[i]);
+		ls_rule_error_store(eval->model->model, rule, eval->messages[i], eval->failures[i]);
 		if (!eval->rules->reported[i])
 		{
 			eval->rules->reported[i] = true;

@@ -328,12 +328,12 @@ try_compile(const char *name, MemoryContext context, Oid owner)
 
 		MemoryContextSwitchTo(oldcontext);
 		error = CopyErrorData();
-		if (ls_live_is_severe(error))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(oldcontext);
 		CurrentResourceOwner = oldowner;
+		if (ls_live_is_severe(error))
+			ReThrowError(error);
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("scores of model \"%s\" are not kept: %s", name, error->message),

@@ -29,6 +29,19 @@ typedef struct LsRuleSpec
 	Expr	   *points;			/* float8, analysed, over the same row */
 } LsRuleSpec;
 
+/* What a rule says of a row, where its reason matters. */
+typedef struct LsVerdict
+{
+	enum
+	{
+		LS_NOT_MATCHED,
+		LS_MATCHED,
+		LS_UNDECIDED,			/* condition or points are NULL */
+		LS_FAILED				/* they raised an error */
+	}			is;
+	double		points;			/* of a rule that matched */
+} LsVerdict;
+
 typedef struct LsProgram LsProgram;
 typedef struct LsEval LsEval;
 
@@ -39,9 +52,12 @@ typedef struct LsEval LsEval;
 /* eval_compile.c */
 extern LsProgram *ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
 								  int ncomponents, int nrules, const LsRuleSpec *rules);
+extern LsProgram *ls_eval_compile_apart(MemoryContext parent, const char *model, TupleDesc desc,
+										int ncomponents, int nrules, const LsRuleSpec *rules);
 extern void ls_eval_free(LsProgram *program);
 extern int	ls_eval_columns(const LsProgram *program, const AttrNumber **attnos);
 extern bool ls_eval_needs_row(const LsProgram *program);
+extern bool ls_eval_may_fail(const LsProgram *program);
 extern bool ls_eval_has_expressions(const LsProgram *program);
 extern char *ls_eval_describe(const LsProgram *program);
 
@@ -53,9 +69,14 @@ extern void ls_eval_values(LsEval *eval, const Datum *values, const bool *isnull
 extern void ls_eval_slot(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched);
 extern void ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *matched);
 extern double ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule);
+extern bool ls_eval_values_safe(LsEval *eval, const Datum *values, const bool *isnull, TupleTableSlot *slot,
+								double *points, uint64 *matched, uint64 *failed);
 extern bool ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points,
 							  uint64 *matched, uint64 *failed);
-extern const char *ls_eval_failure(const LsEval *eval);
+extern bool ls_eval_args_safe(LsEval *eval, const NullableDatum *args, double *points,
+							  uint64 *matched, uint64 *failed);
+extern void ls_eval_judge(LsEval *eval, TupleTableSlot *slot, LsVerdict *verdicts);
+extern const char *ls_eval_failure(const LsEval *eval, int rule);
 
 /*
  * eval_cache.c: a version of a model with the compiled form of its enabled rules

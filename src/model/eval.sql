@@ -32,3 +32,30 @@ CREATE FUNCTION leadscore.fit_columns(model text, version int, attnos int2[], VA
 AS 'MODULE_PATHNAME', 'leadscore_fit_columns' LANGUAGE C STABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION leadscore.fit_columns(text, int, int2[], "any") IS
 'what the planner makes of leadscore.fit: the lead''s key and the columns that a version''s rules read, by number';
+
+-- rules that fail
+
+CREATE TABLE leadscore.rule_error (
+	model		text NOT NULL,
+	version		int NOT NULL,
+	rule		text NOT NULL,
+	message		text NOT NULL,
+	failures	bigint NOT NULL,
+	at			timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadscore.rule_error IS 'statements in which a rule could not be evaluated, and over how many rows';
+
+CREATE VIEW leadscore.rule_errors AS
+SELECT e.model, e.version, e.rule, pg_catalog.sum(e.failures)::bigint AS failures,
+	   pg_catalog.min(e.at) AS first_at, pg_catalog.max(e.at) AS last_at,
+	   (pg_catalog.array_agg(e.message ORDER BY e.at DESC))[1] AS last_message
+FROM leadscore.rule_error e
+GROUP BY e.model, e.version, e.rule;
+COMMENT ON VIEW leadscore.rule_errors IS 'rules that failed when scores were kept (they count as not matched): how often, when, why';
+GRANT SELECT ON leadscore.rule_errors TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('leadscore.rule_error', '');
+
+CREATE FUNCTION leadscore.judge(judge bigint, event bool, columns record) RETURNS float8[]
+AS 'MODULE_PATHNAME', 'leadscore_judge' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION leadscore.judge(bigint, bool, record) IS
+'internal: what each rule that may fail gives a row, in the queries that leadscore runs: points, or NULL: no match, NaN: undecided, -Infinity: failed';

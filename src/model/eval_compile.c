@@ -393,9 +393,9 @@ add_expression(Compiler *compiler, Expr *expr, int rule, bool points)
 	source->expr = expr;
 	source->rule = rule;
 	source->points = points;
-	/* as for security barriers: what cannot leak by an error cannot fail */
-	if (contain_leaked_vars((Node *) expr))
-		program->may_fail = true;
+	program->fails = Max(program->fails, ls_expression_fails(expr));
+	if (points)
+		program->fails = Max(program->fails, LS_FAILS_PLAINLY); /* they may be NaN */
 	if (contain_mutable_functions((Node *) expr))
 		program->by_settings = true;
 	return program->nexprs++;
@@ -413,14 +413,14 @@ number_expressions(Compiler *compiler, LsNode *node, int rule)
 /* ---- rules ---- */
 
 static void
-place_rule(Compiler *compiler, int rule, LsNode *root)
+place_rule(Compiler *compiler, int rule, LsNode *root, bool apart)
 {
 	LsProgram  *program = compiler->program;
 	int			component = program->components[rule];
 	double		points = program->constants[rule];
 	int			points_expr = program->points_exprs[rule];
 
-	if (points_expr < 0 && root->op == LS_NODE_CLASS)
+	if (points_expr < 0 && root->op == LS_NODE_CLASS && !apart)
 	{
 		LsColumn   *column = &program->columns[root->column];
 
@@ -432,7 +432,7 @@ place_rule(Compiler *compiler, int rule, LsNode *root)
 				column->any_points = true;
 			}
 	}
-	else if (points_expr < 0 && root->op == LS_NODE_PATTERN)
+	else if (points_expr < 0 && root->op == LS_NODE_PATTERN && !apart)
 	{
 		LsColumn   *column = &program->columns[root->column];
 		LsPattern  *pattern;
@@ -446,7 +446,7 @@ place_rule(Compiler *compiler, int rule, LsNode *root)
 		pattern->component = component;
 		pattern->points = points;
 	}
-	else if (points_expr < 0 && root->op == LS_NODE_CONST)
+	else if (points_expr < 0 && root->op == LS_NODE_CONST && !apart)
 	{
 		if (root->truth == LS_TRUE)
 		{
@@ -576,9 +576,9 @@ drop_unused_columns(LsProgram *program)
 	pfree(moved);
 }
 
-LsProgram *
-ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
-				int ncomponents, int nrules, const LsRuleSpec *rules)
+static LsProgram *
+compile_rules(MemoryContext parent, const char *model, TupleDesc desc,
+			  int ncomponents, int nrules, const LsRuleSpec *rules, bool apart)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "leadscore rules", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -646,7 +646,7 @@ ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
 	for (int i = 0; i < nrules; i++)
 	{
 		roots[i] = fold_node(program, roots[i]);
-		place_rule(&compiler, i, roots[i]);
+		place_rule(&compiler, i, roots[i], apart);
 	}
 	drop_unused_columns(program);
 	find_attributes(program, rules);
@@ -654,6 +654,21 @@ ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
 	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(old);
 	return program;
+}
+
+LsProgram *
+ls_eval_compile(MemoryContext parent, const char *model, TupleDesc desc,
+				int ncomponents, int nrules, const LsRuleSpec *rules)
+{
+	return compile_rules(parent, model, desc, ncomponents, nrules, rules, false);
+}
+
+/* The same for ls_eval_judge, with each rule a tree of its own. */
+LsProgram *
+ls_eval_compile_apart(MemoryContext parent, const char *model, TupleDesc desc,
+					  int ncomponents, int nrules, const LsRuleSpec *rules)
+{
+	return compile_rules(parent, model, desc, ncomponents, nrules, rules, true);
 }
 
 void
@@ -675,6 +690,13 @@ bool
 ls_eval_needs_row(const LsProgram *program)
 {
 	return program->needs_row;
+}
+
+/* Is there a rule whose evaluation may end in an error? */
+bool
+ls_eval_may_fail(const LsProgram *program)
+{
+	return program->fails != LS_FAILS_NEVER;
 }
 
 /* Does it depend on definitions beyond the table's, such as functions'? */

@@ -51,6 +51,7 @@ typedef struct FitState
 	char	   *name;
 	const LsCompiled *compiled;
 	LsEval	   *eval;
+	uint64	   *failed;
 	/* fit: rows as they come */
 	Oid			row_type;
 	TupleTableSlot *slot;
@@ -76,7 +77,20 @@ begin_fit(FunctionCallInfo fcinfo, const char *name, int version)
 	state->name = MemoryContextStrdup(context, name);
 	state->compiled = ls_compiled_get(name, version, false, context);
 	state->eval = ls_eval_begin(state->compiled->program, context);
+	state->failed = MemoryContextAllocZero(context, Max(LS_RULE_WORDS(state->compiled->model->nrules), 1) *
+										   sizeof(uint64));
 	return state;
+}
+
+/* A query that asks cannot write down which rules failed: it tells, once a session. */
+static pg_noinline void
+tell_failures(const FitState *state)
+{
+	const LsModel *model = state->compiled->model;
+
+	for (int i = 0; i < model->nrules; i++)
+		if (LS_RULE_IN(state->failed, i))
+			ls_failure_tell(model, &model->rules[state->compiled->rules[i]], ls_eval_failure(state->eval, i));
 }
 
 static bool
@@ -139,8 +153,8 @@ leadscore_fit(PG_FUNCTION_ARGS)
 	tuple.t_data = row;
 	ExecStoreHeapTuple(&tuple, state->slot, false);
 	(void) slot_getattr(state->slot, state->compiled->model->lead_attno, &isnull);
-	if (!isnull)
-		ls_eval_slot(state->eval, state->slot, points, NULL);
+	if (!isnull && ls_eval_slot_safe(state->eval, state->slot, points, NULL, state->failed))
+		tell_failures(state);
 	ExecClearTuple(state->slot);
 	if (isnull)
 		PG_RETURN_NULL();
@@ -208,7 +222,8 @@ leadscore_fit_columns(PG_FUNCTION_ARGS)
 	/* a lead without a key is no lead, but the empty side of an outer join */
 	if (PG_ARGISNULL(ARG_KEY))
 		PG_RETURN_NULL();
-	ls_eval_args(state->eval, &fcinfo->args[ARG_COLUMNS], points, NULL);
+	if (unlikely(ls_eval_args_safe(state->eval, &fcinfo->args[ARG_COLUMNS], points, NULL, state->failed)))
+		tell_failures(state);
 	PG_RETURN_FLOAT8(fit_total(state->compiled->model, points));
 }
 

@@ -21,6 +21,7 @@
 
 #include "executor/executor.h"
 #include "nodes/pg_list.h"
+#include "pgtime.h"
 
 /* How the values of a column are read for comparison. */
 typedef enum LsKind
@@ -175,6 +176,14 @@ typedef struct LsExprSource
 	bool		points;			/* the rule's points, not its condition */
 } LsExprSource;
 
+/* How the evaluation of an expression may end in an error: see eval_fail.c. */
+typedef enum LsFails
+{
+	LS_FAILS_NEVER,
+	LS_FAILS_PLAINLY,			/* leaves nothing behind that has to be undone */
+	LS_FAILS_ANYHOW
+} LsFails;
+
 struct LsProgram
 {
 	MemoryContext context;
@@ -192,7 +201,7 @@ struct LsProgram
 	AttrNumber *attnos;
 	AttrNumber	last_attno;
 	bool		needs_row;		/* a condition uses the whole row */
-	bool		may_fail;		/* some expression is not known to be free of errors */
+	LsFails		fails;			/* how an expression may end in an error */
 	bool		by_settings;	/* some expression may depend on settings such as TimeZone */
 
 	int			ncolumns;
@@ -214,13 +223,37 @@ struct LsEval
 	TupleTableSlot *slot;		/* for ls_eval_args */
 	int		   *classes;		/* of the current row, by column */
 	const LsExprSource *running; /* for the error context */
-	char	   *failure;		/* why a rule failed last, for ls_eval_slot_safe */
+	MemoryContext states_context;	/* of econtext and states */
+	char	  **failures;		/* why a rule failed last, by rule; NULL: none did */
 };
 
 /* eval_atom.c */
 extern bool ls_atom_recognise(Expr *expr, AttrNumber *attno, LsKind *kind,
 							  LsAtom **atom, LsPattern **pattern);
 extern void ls_atom_truths(const LsAtom *atom, const LsColumn *column, uint8 *truths);
+
+/*
+ * A row's points must not depend on who asks: what is not immutable, such as the
+ * date of an instant, is evaluated under the settings of ls_portable_settings
+ * that such functions read. The variables behind the settings are exchanged for
+ * the time of an expression, since setting them properly costs more than it.
+ */
+typedef struct LsSettings
+{
+	pg_tz	   *timezone;
+	int			date_style;
+	int			date_order;
+	int			interval_style;
+	int			float_digits;
+	int			bytea_form;
+} LsSettings;
+
+extern void ls_settings_enter(LsSettings *saved);
+extern void ls_settings_leave(const LsSettings *saved);
+
+/* eval_fail.c */
+extern LsFails ls_expression_fails(Expr *expr);
+extern bool ls_error_is_of_rule(const ErrorData *error);
 
 /* eval_compile.c */
 extern uint8 ls_boolean_test(BoolTestType test, uint8 truth);

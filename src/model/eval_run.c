@@ -12,15 +12,38 @@
 
 #include "access/xact.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
-#include "pgtime.h"
-#include "utils/bytea.h"
-#include "utils/float.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
 #include "model/eval_int.h"
 #include "score/score.h"
+
+static void
+make_states(LsEval *eval)
+{
+	const LsProgram *program = eval->program;
+	MemoryContext old;
+
+	eval->states_context = AllocSetContextCreate(eval->context, "leadscore expressions", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(eval->states_context);
+	eval->econtext = CreateStandaloneExprContext();
+	eval->states = palloc_array(ExprState *, program->nexprs);
+	for (int i = 0; i < program->nexprs; i++)
+		eval->states[i] = ExecInitExpr(program->exprs[i].expr, NULL);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * After a subtransaction in which they ran was rolled back: what functions keep
+ * between calls, such as a query half done, may be gone.
+ */
+static void
+remake_states(LsEval *eval)
+{
+	FreeExprContext(eval->econtext, false);
+	MemoryContextDelete(eval->states_context);
+	make_states(eval);
+}
 
 /*
  * State for evaluating a program, until ls_eval_end or the end of parent. The
@@ -37,12 +60,10 @@ ls_eval_begin(const LsProgram *program, MemoryContext parent)
 	eval->program = program;
 	eval->context = context;
 	eval->classes = palloc0_array(int, Max(program->ncolumns, 1));
+	eval->failures = palloc0_array(char *, Max(program->nrules, 1));
 	if (program->nexprs > 0)
 	{
-		eval->econtext = CreateStandaloneExprContext();
-		eval->states = palloc_array(ExprState *, program->nexprs);
-		for (int i = 0; i < program->nexprs; i++)
-			eval->states[i] = ExecInitExpr(program->exprs[i].expr, NULL);
+		make_states(eval);
 		eval->slot = MakeTupleTableSlot(program->desc, &TTSOpsVirtual);
 		for (int i = 0; i < program->desc->natts; i++)
 			eval->slot->tts_isnull[i] = true;
@@ -59,11 +80,11 @@ ls_eval_end(LsEval *eval)
 	MemoryContextDelete(eval->context);
 }
 
-/* Why ls_eval_slot_safe last recorded a rule as failed. */
+/* The message with which this rule failed last, by ls_eval_slot_safe and its kin. */
 const char *
-ls_eval_failure(const LsEval *eval)
+ls_eval_failure(const LsEval *eval, int rule)
 {
-	return eval->failure;
+	return eval->failures[rule];
 }
 
 static void
@@ -74,54 +95,6 @@ eval_error_callback(void *arg)
 	if (eval->running)
 		errcontext("%s of rule \"%s\" of model \"%s\"", eval->running->points ? "points" : "condition",
 				   eval->program->names[eval->running->rule], eval->program->model);
-}
-
-/* ---- settings ---- */
-
-/*
- * A row's points must not depend on who asks: what is not immutable, such as the
- * date of an instant, is evaluated under the settings of ls_portable_settings
- * that such functions read. The variables behind the settings are exchanged for
- * the time of an expression, since setting them properly costs more than it.
- */
-typedef struct LsSettings
-{
-	pg_tz	   *timezone;
-	int			date_style;
-	int			date_order;
-	int			interval_style;
-	int			float_digits;
-	int			bytea_form;
-} LsSettings;
-
-static void
-enter_settings(LsSettings *saved)
-{
-	saved->timezone = session_timezone;
-	saved->date_style = DateStyle;
-	saved->date_order = DateOrder;
-	saved->interval_style = IntervalStyle;
-	saved->float_digits = extra_float_digits;
-	saved->bytea_form = bytea_output;
-	session_timezone = pg_tzset("UTC");
-	if (unlikely(session_timezone == NULL))
-		session_timezone = pg_tzset("GMT"); /* which needs no files */
-	DateStyle = USE_ISO_DATES;
-	DateOrder = DATEORDER_YMD;
-	IntervalStyle = INTSTYLE_POSTGRES;
-	extra_float_digits = 1;
-	bytea_output = BYTEA_OUTPUT_HEX;
-}
-
-static void
-leave_settings(const LsSettings *saved)
-{
-	session_timezone = saved->timezone;
-	DateStyle = saved->date_style;
-	DateOrder = saved->date_order;
-	IntervalStyle = saved->interval_style;
-	extra_float_digits = saved->float_digits;
-	bytea_output = saved->bytea_form;
 }
 
 /* ---- values to classes ---- */
@@ -302,6 +275,7 @@ do_column(const LsProgram *program, const LsColumn *column, int *class, Datum va
 /* Where the values of the current row are: by attribute, or in the program's order. */
 typedef struct LsRow
 {
+	TupleTableSlot *slot;		/* what expressions read */
 	const Datum *values;
 	const bool *isnull;
 	const NullableDatum *args;
@@ -436,7 +410,7 @@ do_trees(LsEval *eval, const LsRow *row, double *points, uint64 *matched)
 	{
 		LsSettings	saved;
 
-		enter_settings(&saved);
+		ls_settings_enter(&saved);
 		PG_TRY();
 		{
 			for (int i = 0; i < program->ntrees; i++)
@@ -444,7 +418,7 @@ do_trees(LsEval *eval, const LsRow *row, double *points, uint64 *matched)
 		}
 		PG_FINALLY();
 		{
-			leave_settings(&saved);
+			ls_settings_leave(&saved);
 		}
 		PG_END_TRY();
 	}
@@ -481,7 +455,7 @@ void
 ls_eval_values(LsEval *eval, const Datum *values, const bool *isnull, TupleTableSlot *slot,
 			   double *points, uint64 *matched)
 {
-	LsRow		row = {values, isnull, NULL};
+	LsRow		row = {slot, values, isnull, NULL};
 
 	/* what a scan scores leads with has no rules to note down */
 	if (matched == NULL)
@@ -503,12 +477,10 @@ ls_eval_slot(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched
 	ls_eval_values(eval, slot->tts_values, slot->tts_isnull, slot, points, matched);
 }
 
-/* The same for a row of which only the columns of ls_eval_columns are given. */
-void
-ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *matched)
+static inline void
+do_args_columns(LsEval *eval, const NullableDatum *args, LsRow *row, double *points, uint64 *matched)
 {
 	const LsProgram *program = eval->program;
-	LsRow		row = {NULL, NULL, args};
 
 	start_row(program, points, matched);
 	if (matched == NULL)
@@ -532,8 +504,10 @@ ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *ma
 					  args[column->arg].isnull, points, matched);
 		}
 	}
-	if (program->ntrees == 0)
-		return;
+	row->slot = eval->slot;
+	row->values = NULL;
+	row->isnull = NULL;
+	row->args = args;
 	if (eval->econtext)
 	{
 		TupleTableSlot *slot = eval->slot;
@@ -547,7 +521,17 @@ ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *ma
 		ExecStoreVirtualTuple(slot);
 		eval->econtext->ecxt_scantuple = slot;
 	}
-	do_trees(eval, &row, points, matched);
+}
+
+/* The same for a row of which only the columns of ls_eval_columns are given. */
+void
+ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *matched)
+{
+	LsRow		row;
+
+	do_args_columns(eval, args, &row, points, matched);
+	if (eval->program->ntrees > 0)
+		do_trees(eval, &row, points, matched);
 }
 
 /* The points that a rule which matched the row in slot gives by itself. */
@@ -570,14 +554,14 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 	{
 		LsSettings	saved;
 
-		enter_settings(&saved);
+		ls_settings_enter(&saved);
 		PG_TRY();
 		{
 			(void) expression_points(eval, program->points_exprs[rule], &points);
 		}
 		PG_FINALLY();
 		{
-			leave_settings(&saved);
+			ls_settings_leave(&saved);
 		}
 		PG_END_TRY();
 	}
@@ -587,76 +571,114 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 	return points;
 }
 
+/* ---- rows whose rules may fail ---- */
+
+static inline void
+judge_tree(LsEval *eval, const LsTreeRule *tree, const LsRow *row, LsVerdict *verdict)
+{
+	uint8		truth = node_truth(eval, tree->root, row);
+
+	verdict->points = tree->points;
+	if (truth == LS_TRUE && tree->points_expr >= 0 &&
+		!expression_points(eval, tree->points_expr, &verdict->points))
+		truth = LS_UNKNOWN;
+	verdict->is = truth == LS_TRUE ? LS_MATCHED : truth == LS_FALSE ? LS_NOT_MATCHED : LS_UNDECIDED;
+}
+
 /*
- * As ls_eval_slot, but a rule whose evaluation fails is recorded in failed and
- * gives no points, and the others go on; true if there was such a rule. Errors
- * that are not about the row (a cancel, no memory, a conflict, damage) are thrown all the
- * same. Rows whose rules cannot fail cost no subtransaction.
+ * Note down why a rule failed; or go on with the error, if it is not about the
+ * rule or could not be caught here. A subtransaction has been rolled back.
  */
-bool
-ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched, uint64 *failed)
+static void
+take_failure(LsEval *eval, int rule, ErrorData *error, bool caught)
+{
+	eval->running = NULL;
+	if (!caught && error->hint == NULL)
+		error->hint = "Set max_parallel_workers_per_gather to 0: rules that call functions such as this one and fail cannot be passed over in a parallel query.";
+	if (!caught || !ls_error_is_of_rule(error))
+		ReThrowError(error);
+	if (eval->failures[rule])
+		pfree(eval->failures[rule]);
+	eval->failures[rule] = MemoryContextStrdup(eval->context, error->message);
+	FreeErrorData(error);
+}
+
+/* As do_trees, or with verdicts for judging; true if some rule failed. */
+static bool
+do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
+			  LsVerdict *verdicts, uint64 *failed)
 {
 	const LsProgram *program = eval->program;
+	bool		subtransactions = program->fails == LS_FAILS_ANYHOW &&
+		(LS_MAY_CATCH_IN_PARALLEL || !IsInParallelMode());
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorContextCallback *stack = error_context_stack;
-	LsRow		row = {slot->tts_values, slot->tts_isnull, NULL};
 	LsSettings	saved;
+	ErrorContextCallback callback;
 	volatile int next = 0;
 	volatile bool any = false;
 
-	for (int i = 0; i < program->nwords; i++)
-		failed[i] = 0;
-	if (!program->may_fail)
-	{
-		ls_eval_slot(eval, slot, points, matched);
-		return false;
-	}
-
-	slot_getsomeattrs(slot, program->last_attno);
-	do_value_columns(eval, &row, points, matched);
-	eval->econtext->ecxt_scantuple = slot;
+	callback.callback = eval_error_callback;
+	callback.arg = eval;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	eval->running = NULL;
 	ResetExprContext(eval->econtext);
 	while (next < program->ntrees)
 	{
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		enter_settings(&saved);
+		if (subtransactions)
+		{
+			BeginInternalSubTransaction(NULL);
+			MemoryContextSwitchTo(context);
+		}
+		if (program->by_settings)
+			ls_settings_enter(&saved);
 		PG_TRY();
 		{
-			while (next < program->ntrees)
+			for (; next < program->ntrees; next++)
 			{
-				do_tree(eval, &program->trees[next], &row, points, matched);
-				next++;
+				const LsTreeRule *tree = &program->trees[next];
+
+				if (verdicts)
+					judge_tree(eval, tree, row, &verdicts[tree->rule]);
+				else
+					do_tree(eval, tree, row, points, matched);
 			}
-			leave_settings(&saved);
-			ReleaseCurrentSubTransaction();
+			if (program->by_settings)
+				ls_settings_leave(&saved);
+			if (subtransactions)
+			{
+				/* what functions keep for their next call must not outlive it */
+				ReScanExprContext(eval->econtext);
+				ReleaseCurrentSubTransaction();
+			}
 		}
 		PG_CATCH();
 		{
 			int			rule = program->trees[next].rule;
 			ErrorData  *error;
-			int			category;
 
-			leave_settings(&saved);
+			if (program->by_settings)
+				ls_settings_leave(&saved);
 			MemoryContextSwitchTo(eval->context);
 			error = CopyErrorData();
-			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-			if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
-				category == ERRCODE_TRANSACTION_ROLLBACK || category == ERRCODE_SYSTEM_ERROR ||
-				category == ERRCODE_INTERNAL_ERROR)
-				PG_RE_THROW();
 			FlushErrorState();
-			error_context_stack = stack;
-			RollbackAndReleaseCurrentSubTransaction();
-
-			if (eval->failure)
-				pfree(eval->failure);
-			eval->failure = psprintf("rule \"%s\" of model \"%s\": %s", program->names[rule],
-									 program->model, error->message);
-			FreeErrorData(error);
-			eval->running = NULL;
-			failed[rule / 64] |= UINT64CONST(1) << (rule % 64);
+			if (subtransactions)
+			{
+				RollbackAndReleaseCurrentSubTransaction();
+				MemoryContextSwitchTo(context);
+				CurrentResourceOwner = owner;
+			}
+			take_failure(eval, rule, error, subtransactions || program->fails == LS_FAILS_PLAINLY);
+			if (subtransactions)
+			{
+				remake_states(eval);
+				eval->econtext->ecxt_scantuple = row->slot;
+			}
+			if (verdicts)
+				verdicts[rule].is = LS_FAILED;
+			else
+				failed[rule / 64] |= UINT64CONST(1) << (rule % 64);
 			any = true;
 			next++;
 		}
@@ -664,5 +686,79 @@ ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *ma
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 	}
+	error_context_stack = callback.previous;
 	return any;
+}
+
+/*
+ * As ls_eval_values, but a rule whose evaluation fails is recorded in failed and
+ * gives no points, and the others go on; true if there was such a rule. Errors
+ * that are not about the row (a cancel, no memory, a conflict, damage) are thrown
+ * all the same. See eval_fail.c for what it costs.
+ */
+bool
+ls_eval_values_safe(LsEval *eval, const Datum *values, const bool *isnull, TupleTableSlot *slot,
+					double *points, uint64 *matched, uint64 *failed)
+{
+	LsRow		row = {slot, values, isnull, NULL};
+
+	if (eval->program->fails == LS_FAILS_NEVER)
+	{
+		ls_eval_values(eval, values, isnull, slot, points, matched);
+		return false;
+	}
+	for (int i = 0; i < eval->program->nwords; i++)
+		failed[i] = 0;
+	do_value_columns(eval, &row, points, matched);
+	eval->econtext->ecxt_scantuple = slot;
+	return do_trees_safe(eval, &row, points, matched, NULL, failed);
+}
+
+/* The same for a row in a slot. */
+bool
+ls_eval_slot_safe(LsEval *eval, TupleTableSlot *slot, double *points, uint64 *matched, uint64 *failed)
+{
+	slot_getsomeattrs(slot, eval->program->last_attno);
+	return ls_eval_values_safe(eval, slot->tts_values, slot->tts_isnull, slot, points, matched, failed);
+}
+
+/* As ls_eval_args, in the same way. */
+bool
+ls_eval_args_safe(LsEval *eval, const NullableDatum *args, double *points, uint64 *matched, uint64 *failed)
+{
+	LsRow		row;
+
+	do_args_columns(eval, args, &row, points, matched);
+	if (eval->program->fails != LS_FAILS_NEVER)
+	{
+		for (int i = 0; i < eval->program->nwords; i++)
+			failed[i] = 0;
+		return do_trees_safe(eval, &row, points, matched, NULL, failed);
+	}
+	if (eval->program->ntrees > 0)
+		do_trees(eval, &row, points, matched);
+	return false;
+}
+
+/*
+ * What each rule says of a row. For programs of ls_eval_compile_apart, which
+ * leave no rule to the classes of a column.
+ */
+void
+ls_eval_judge(LsEval *eval, TupleTableSlot *slot, LsVerdict *verdicts)
+{
+	const LsProgram *program = eval->program;
+	double		points[SCORE_MAX_COMPONENTS];
+	LsRow		row = {slot, slot->tts_values, slot->tts_isnull, NULL};
+
+	Assert(program->ntrees == program->nrules);
+	slot_getsomeattrs(slot, program->last_attno);
+	do_value_columns(eval, &row, points, NULL);
+	if (eval->econtext)
+		eval->econtext->ecxt_scantuple = slot;
+	if (program->nexprs > 0)
+		(void) do_trees_safe(eval, &row, points, NULL, verdicts, NULL);
+	else
+		for (int i = 0; i < program->ntrees; i++)
+			judge_tree(eval, &program->trees[i], &row, &verdicts[program->trees[i].rule]);
 }

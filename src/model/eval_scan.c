@@ -49,11 +49,13 @@ typedef struct ScanRules
 	LsEval	   *eval;
 	double		points[SCORE_MAX_COMPONENTS];
 	uint64	   *matched;
+	uint64	   *failed;
 } ScanRules;
 
 typedef struct LeadScan
 {
 	const LsModel *model;
+	LsFailures *failures;
 	LsScanReport report;
 	void	   *report_arg;
 	ScanRules	lead;
@@ -168,6 +170,7 @@ compile_rules(ScanRules *result, const LsModel *model, Relation rel, bool event,
 									  model->ncomponents, result->n, specs);
 	result->eval = ls_eval_begin(result->program, CurrentMemoryContext);
 	result->matched = palloc0_array(uint64, Max(LS_RULE_WORDS(result->n), 1));
+	result->failed = palloc0_array(uint64, Max(LS_RULE_WORDS(result->n), 1));
 	pfree(specs);
 }
 
@@ -184,6 +187,18 @@ columns_of(const ScanRules *rules, Bitmapset **columns)
 	for (int i = 0; i < n; i++)
 		*columns = bms_add_member(*columns, attnos[i]);
 	return ls_eval_has_expressions(rules->program);
+}
+
+/* Evaluate the rules; those that fail count as not matched, and are noted. */
+static inline void
+eval_row(LeadScan *scan, ScanRules *rules, const LsRows *row, uint64 *matched)
+{
+	if (likely(!ls_eval_values_safe(rules->eval, row->values, row->isnull, row->slot,
+									rules->points, matched, rules->failed)))
+		return;
+	for (int i = 0; i < rules->n; i++)
+		if (LS_RULE_IN(rules->failed, i))
+			ls_failures_note(scan->failures, rules->rules[i], ls_eval_failure(rules->eval, i));
 }
 
 static inline LsFoldKey
@@ -247,13 +262,12 @@ scan_events(LeadScan *scan)
 
 		if (scan->event.n > 0)
 		{
-			ls_eval_values(scan->event.eval, rows->values, rows->isnull, rows->slot, scan->event.points, NULL);
+			eval_row(scan, &scan->event, rows, NULL);
 			ls_fold_add(scan->fold, key, at, scan->event.points);
 		}
 		if (scan->limited.n > 0)
 		{
-			ls_eval_values(scan->limited.eval, rows->values, rows->isnull, rows->slot,
-						   scan->limited.points, scan->limited.matched);
+			eval_row(scan, &scan->limited, rows, scan->limited.matched);
 			for (int i = 0; i < scan->limited.n; i++)
 				if (LS_RULE_IN(scan->limited.matched, i))
 					ls_fold_add_limited(scan->fold, key, at, scan->limited.rules[i],
@@ -371,7 +385,7 @@ scan_leads(LeadScan *scan)
 				continue;
 			ls_fold_get(scan->fold, key, &score);
 		}
-		ls_eval_values(scan->lead.eval, rows->values, rows->isnull, rows->slot, scan->lead.points, NULL);
+		eval_row(scan, &scan->lead, rows, NULL);
 		for (int i = 0; i < score.n; i++)
 		{
 			double		value = score.c[i].value + scan->lead.points[i];
@@ -409,6 +423,7 @@ ls_scan_scores(LsModel *model, Relation target, LsScanReport report, void *repor
 	old = MemoryContextSwitchTo(context);
 	scan = palloc0(sizeof(LeadScan));
 	scan->model = model;
+	scan->failures = ls_failures_make(model);
 	scan->report = report;
 	scan->report_arg = report_arg;
 	scan->target = target;
@@ -457,6 +472,7 @@ ls_scan_scores(LsModel *model, Relation target, LsScanReport report, void *repor
 	FreeBulkInsertState(scan->bistate);
 	table_finish_bulk_insert(target, STORE_OPTIONS);
 	*rows = scan->stored;
+	ls_failures_report(scan->failures, true);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return true;

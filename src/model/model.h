@@ -107,6 +107,7 @@ typedef struct LsModel
 
 	/* once the scores of all leads were stored: no event is later, as far as known */
 	TimestampTz newest_event;
+	struct LsJudge *judge;		/* NULL: queries evaluate the rules themselves */
 } LsModel;
 
 /* model_catalog.c */
@@ -156,6 +157,32 @@ extern char *ls_type_name(Oid type);
 extern char *ls_key_equality(Oid type);
 extern char *ls_relation_name(Oid relid);
 
+/*
+ * model_failure.c
+ *
+ * Which rules failed, on how many rows, while scores were computed.
+ */
+typedef struct LsFailures
+{
+	const LsModel *model;
+	MemoryContext context;
+	int64	   *rows;			/* by rule */
+	char	  **messages;		/* by rule: what PostgreSQL said, the first time */
+} LsFailures;
+
+extern char *ls_failure_text(const LsModel *model, const LsRule *rule, const char *message);
+extern void ls_rule_error_store(const LsModel *model, const LsRule *rule, const char *message, int64 rows);
+extern void ls_failure_tell(const LsModel *model, const LsRule *rule, const char *message);
+extern LsFailures *ls_failures_make(const LsModel *model);
+extern void ls_failures_note(LsFailures *failures, int rule, const char *message);
+extern void ls_failures_report(const LsFailures *failures, bool store);
+
+extern void ls_judge_begin(LsModel *model);
+extern void ls_judge_end(LsModel *model, bool store);
+extern const char *ls_judge_failure(const LsModel *model, int rule);
+extern void ls_judge_append_join(StringInfo buf, const LsModel *model, bool event, const char *alias);
+extern char *ls_judge_element(const LsModel *model, int rule);
+
 /* model_publish.c */
 
 /* Told before and after the scores of all leads are stored (the live part). */
@@ -197,6 +224,8 @@ typedef struct LsAccount
 	int64		cut;			/* occurrences beyond the limit */
 	double		cut_points;
 	int64		undecided;		/* rows on which the condition, or the points, are NULL */
+	int64		failed;			/* rows on which they raised an error */
+	char	   *failure;		/* why, the first time */
 } LsAccount;
 
 extern LsAccount *ls_take_account(LsModel *model, Datum lead, TimestampTz at);

@@ -126,6 +126,7 @@ score_trial(LsModel *model, const Trial *trial, Scored *scored)
 	for (int i = 0; i < trial->n; i++)
 		scored->total[i] = NAN;
 	trial_parameters(trial, values);
+	ls_judge_begin(model);
 	SPI_connect();
 	ls_user_query(ls_query_scores(model, LS_OUTCOMES, true), 2, types, values);
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -139,6 +140,7 @@ score_trial(LsModel *model, const Trial *trial, Scored *scored)
 			scored->total[i] = score_total(&score, DatumGetTimestampTz(trial->ats[i]));
 	}
 	SPI_finish();
+	ls_judge_end(model, false);
 }
 
 /* Leave out the outcomes of leads that are not there any more; returns how many were. */
@@ -347,6 +349,7 @@ put_rules(ReturnSetInfo *rsinfo, LsModel *model, const Trial *trial)
 	int			n0 = trial->n - trial->won_count;
 
 	trial_parameters(trial, values);
+	ls_judge_begin(model);
 	SPI_connect();
 	ls_user_query(ls_query_matches(model), 2, types, values);
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -365,6 +368,7 @@ put_rules(ReturnSetInfo *rsinfo, LsModel *model, const Trial *trial)
 		}
 	}
 	SPI_finish();
+	ls_judge_end(model, false);
 	for (int r = 0; r < model->nrules; r++)
 	{
 		double		auc;

@@ -25,12 +25,15 @@
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "model/eval_int.h"
 #include "model/model.h"
 
 /* what an error in a condition or in points is reported with */
@@ -86,6 +89,37 @@ ls_portable_settings(void)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	return level;
+}
+
+/* Exchange the settings for those of ls_portable_settings, for one expression. */
+void
+ls_settings_enter(LsSettings *saved)
+{
+	saved->timezone = session_timezone;
+	saved->date_style = DateStyle;
+	saved->date_order = DateOrder;
+	saved->interval_style = IntervalStyle;
+	saved->float_digits = extra_float_digits;
+	saved->bytea_form = bytea_output;
+	session_timezone = pg_tzset("UTC");
+	if (unlikely(session_timezone == NULL))
+		session_timezone = pg_tzset("GMT"); /* which needs no files */
+	DateStyle = USE_ISO_DATES;
+	DateOrder = DATEORDER_YMD;
+	IntervalStyle = INTSTYLE_POSTGRES;
+	extra_float_digits = 1;
+	bytea_output = BYTEA_OUTPUT_HEX;
+}
+
+void
+ls_settings_leave(const LsSettings *saved)
+{
+	session_timezone = saved->timezone;
+	DateStyle = saved->date_style;
+	DateOrder = saved->date_order;
+	IntervalStyle = saved->interval_style;
+	extra_float_digits = saved->float_digits;
+	bytea_output = saved->bytea_form;
 }
 
 /*

@@ -26,6 +26,7 @@
 #include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "utils/backend_progress.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -55,6 +56,8 @@ typedef struct StoreReceiver
 	double		expected;		/* leads, as far as known; 0: not known */
 	double		expected_events;
 	const char *model;
+	int			version;
+	Oid			relid;			/* the stored scores */
 } StoreReceiver;
 
 #define STORE_OPTIONS			(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
@@ -106,6 +109,9 @@ report_progress(StoreReceiver *store, uint64 rows, bool events)
 	double		expected = events ? store->expected_events : store->expected;
 	const char *what = events ? "events read" : "leads scored";
 
+	/* a subtransaction that was rolled back, for a rule that failed, ends it */
+	if (MyBEEntry && MyBEEntry->st_progress_command == PROGRESS_COMMAND_INVALID)
+		begin_progress(store->relid, store->version, store->expected_events, store->expected);
 	pgstat_progress_update_param(events ? PROGRESS_EVENTS : PROGRESS_COPY_TUPLES_PROCESSED, (int64) rows);
 	if (now < store->next_notice)
 		return;
@@ -233,7 +239,9 @@ fill_heap(LsModel *model, Relation target)
 	store.expected = estimated_rows(model->leads);
 	store.expected_events = OidIsValid(model->events) ? estimated_rows(model->events) : 0;
 	store.next_notice = GetCurrentTimestamp() + NOTICE_EVERY_MS * INT64CONST(1000);
-	begin_progress(ls_model_score_relid(model, false), model->version, store.expected_events, store.expected);
+	store.version = model->version;
+	store.relid = ls_model_score_relid(model, false);
+	begin_progress(store.relid, store.version, store.expected_events, store.expected);
 
 	/* inserting needs a transaction id, which a parallel query could not get later */
 	(void) GetCurrentTransactionId();
@@ -242,7 +250,11 @@ fill_heap(LsModel *model, Relation target)
 	level = ls_portable_settings();
 	model->newest_event = DT_NOEND;
 	if (!ls_scan_scores(model, target, scan_progress, &store, &store.rows))
+	{
+		ls_judge_begin(model);
 		fill_by_query(model, &store);
+		ls_judge_end(model, true);
+	}
 	AtEOXact_GUC(true, level);
 	PopActiveSnapshot();
 	pgstat_progress_end_command();

@@ -85,13 +85,10 @@ append_instant(StringInfo buf, TimestampTz at)
 		appendStringInfo(buf, "'%s'::pg_catalog.timestamptz", timestamptz_to_str(at));
 }
 
-/* The rule's condition over a row called alias, with its period of validity. */
+/* "at >= from AND at < until AND " on the instant of an event; nothing if there is no such period */
 static void
-append_condition(StringInfo buf, const LsModel *model, const LsRule *rule)
+append_period(StringInfo buf, const LsModel *model, const LsRule *rule)
 {
-	const char *alias = rule->event ? "e" : "l";
-	Oid			relid = rule->event ? model->events : model->leads;
-
 	if (rule->has_from)
 	{
 		appendStringInfo(buf, "e.%s >= ", quote_identifier(model->event_at));
@@ -104,18 +101,66 @@ append_condition(StringInfo buf, const LsModel *model, const LsRule *rule)
 		append_instant(buf, rule->valid_until);
 		appendStringInfoString(buf, " AND ");
 	}
-	appendStringInfo(buf, "(%s)", ls_expression_sql(rule->condition, relid, alias));
+}
+
+/* Does the rule match the row of the lead (l) or of the event (e)? */
+static void
+append_condition(StringInfo buf, const LsModel *model, int i)
+{
+	const LsRule *rule = &model->rules[i];
+
+	append_period(buf, model, rule);
+	if (model->judge)
+	{
+		char	   *given = ls_judge_element(model, i);
+
+		appendStringInfo(buf, "(%s > '-Infinity'::pg_catalog.float8 AND %s < 'Infinity'::pg_catalog.float8)", given, given);
+	}
+	else
+		appendStringInfo(buf, "(%s)", ls_expression_sql(rule->condition, rule->event ? model->events : model->leads,
+														rule->event ? "e" : "l"));
+}
+
+/* What the account needs to know of that: 1 it does, 0 it does not, NULL undecided, -1 failed. */
+static void
+append_verdict(StringInfo buf, const LsModel *model, int i)
+{
+	if (!model->judge)
+	{
+		appendStringInfoChar(buf, '(');
+		append_condition(buf, model, i);
+		appendStringInfoString(buf, ")::pg_catalog.int4");
+		return;
+	}
+	appendStringInfoString(buf, "CASE WHEN ");
+	append_period(buf, model, &model->rules[i]);
+	appendStringInfo(buf, "true THEN CASE %s WHEN 'NaN'::pg_catalog.float8 THEN NULL WHEN '-Infinity'::pg_catalog.float8 THEN -1"
+					 " ELSE (%s IS NOT NULL)::pg_catalog.int4 END ELSE 0 END",
+					 ls_judge_element(model, i), ls_judge_element(model, i));
 }
 
 static void
-append_points(StringInfo buf, const LsModel *model, const LsRule *rule)
+append_points(StringInfo buf, const LsModel *model, int i)
 {
-	Oid			relid = rule->event ? model->events : model->leads;
+	const LsRule *rule = &model->rules[i];
 
 	appendStringInfoString(buf, "CASE WHEN ");
-	append_condition(buf, model, rule);
-	appendStringInfo(buf, " THEN (%s)::pg_catalog.float8 END",
-					 ls_expression_sql(rule->points, relid, rule->event ? "e" : "l"));
+	append_condition(buf, model, i);
+	if (model->judge)
+		appendStringInfo(buf, " THEN %s END", ls_judge_element(model, i));
+	else
+		appendStringInfo(buf, " THEN (%s)::pg_catalog.float8 END",
+						 ls_expression_sql(rule->points, rule->event ? model->events : model->leads,
+										   rule->event ? "e" : "l"));
+}
+
+/* The leads of a FROM clause, and what their rules give. */
+static void
+append_leads(StringInfo buf, const LsModel *model, const char *from)
+{
+	appendStringInfoString(buf, from);
+	if (model->judge)
+		ls_judge_append_join(buf, model, false, "l");
 }
 
 static bool
@@ -151,19 +196,22 @@ append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope
 		if (!counts(rule, true))
 			continue;
 		appendStringInfoString(buf, ", ");
-		append_points(buf, model, rule);
+		append_points(buf, model, i);
 		appendStringInfo(buf, " AS r%d", i);
 		if (use == FOR_ACCOUNT)
 		{
 			appendStringInfoString(buf, ", ");
-			append_condition(buf, model, rule);
+			append_verdict(buf, model, i);
 			appendStringInfo(buf, " AS b%d", i);
 		}
 	}
-	appendStringInfo(buf, " FROM %s e%s WHERE e.%s IS NOT NULL"
+	appendStringInfo(buf, " FROM %s e", ls_relation_name(model->events));
+	if (model->judge)
+		ls_judge_append_join(buf, model, true, "e");
+	appendStringInfo(buf, "%s WHERE e.%s IS NOT NULL"
 					 " AND e.%s >= '0001-01-01 00:00:00+00'::pg_catalog.timestamptz"
 					 " AND e.%s < '10000-01-01 00:00:00+00'::pg_catalog.timestamptz",
-					 ls_relation_name(model->events), scope == LS_OUTCOMES ? ", o" : "", event_lead, event_at, event_at);
+					 scope == LS_OUTCOMES ? ", o" : "", event_lead, event_at, event_at);
 	if (key)
 		appendStringInfo(buf, " AND e.%s %s %s", event_lead,
 						 model->event_lead_type == model->key_type ? ls_key_equality(model->key_type) : "=", key);
@@ -293,14 +341,14 @@ append_part(StringInfo buf, const LsModel *model, int component)
 	if (model->components[component].half_life != 0)
 	{
 		if (events)
-			appendStringInfo(buf, "c%d", component);
+			appendStringInfo(buf, "x.c%d", component);
 		else
 			appendStringInfoString(buf, "NULL::" LS_SCHEMA ".score");
 		return;
 	}
 	appendStringInfoString(buf, LS_SCHEMA ".points(");
 	if (events)
-		appendStringInfo(buf, "coalesce(c%d, 0)", component);
+		appendStringInfo(buf, "coalesce(x.c%d, 0)", component);
 	else
 		appendStringInfoString(buf, "0::pg_catalog.float8");
 	for (int i = 0; i < model->nrules; i++)
@@ -308,7 +356,7 @@ append_part(StringInfo buf, const LsModel *model, int component)
 		if (!counts(&model->rules[i], false) || model->rules[i].component != component)
 			continue;
 		appendStringInfoString(buf, " + coalesce(");
-		append_points(buf, model, &model->rules[i]);
+		append_points(buf, model, i);
 		appendStringInfoString(buf, ", 0)");
 	}
 	appendStringInfoString(buf, ", NULL::pg_catalog.timestamptz)");
@@ -357,8 +405,8 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 		appendStringInfoString(&buf, ", ");
 		append_part(&buf, model, i);
 	}
-	appendStringInfo(&buf, ") AS score FROM %s",
-					 scope == LS_OUTCOMES ? ls_outcomes_from(model) : ls_leads_from(model, at, "$3"));
+	appendStringInfoString(&buf, ") AS score FROM ");
+	append_leads(&buf, model, scope == LS_OUTCOMES ? ls_outcomes_from(model) : ls_leads_from(model, at, "$3"));
 	if (events)
 	{
 		appendStringInfoString(&buf, " LEFT JOIN (SELECT k");
@@ -399,11 +447,13 @@ ls_query_lead_account(const LsModel *model)
 		if (!counts(&model->rules[i], false))
 			continue;
 		appendStringInfoString(&buf, ", ");
-		append_condition(&buf, model, &model->rules[i]);
+		append_verdict(&buf, model, i);
 		appendStringInfoString(&buf, ", ");
-		append_points(&buf, model, &model->rules[i]);
+		append_points(&buf, model, i);
 	}
-	appendStringInfo(&buf, " FROM %s WHERE l.%s %s $1::%s", ls_leads_from(model, NULL, "$2"),
+	appendStringInfoString(&buf, " FROM ");
+	append_leads(&buf, model, ls_leads_from(model, NULL, "$2"));
+	appendStringInfo(&buf, " WHERE l.%s %s $1::%s",
 					 quote_identifier(model->lead_key), ls_key_equality(model->key_type),
 					 ls_type_name(model->key_type));
 	return buf.data;
@@ -458,13 +508,14 @@ ls_query_matches(const LsModel *model)
 			appendStringInfoString(&buf, ", ");
 		if (model->rules[i].event)
 		{
-			appendStringInfo(&buf, "b%d", i);
+			appendStringInfo(&buf, "x.b%d", i);
 			appendStringInfo(&events, ", bool_or(r%d IS NOT NULL) AS b%d", i, i);
 		}
 		else
-			append_condition(&buf, model, &model->rules[i]);
+			append_condition(&buf, model, i);
 	}
-	appendStringInfo(&buf, " FROM %s", ls_outcomes_from(model));
+	appendStringInfoString(&buf, " FROM ");
+	append_leads(&buf, model, ls_outcomes_from(model));
 	if (events.len > 0)
 	{
 		appendStringInfo(&buf, " LEFT JOIN (SELECT k%s FROM (", events.data);

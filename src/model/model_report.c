@@ -142,12 +142,17 @@ account_row(LsAccount *account, uint64 row, int column, double *points)
 {
 	bool		undecided;
 	bool		missing;
-	bool		matches = DatumGetBool(result_datum(row, column, &undecided));
+	int			verdict = DatumGetInt32(result_datum(row, column, &undecided));
 	Datum		value = result_datum(row, column + 1, &missing);
 
-	if (undecided || (matches && missing))
+	if (!undecided && verdict < 0)
+	{
+		account->failed++;
+		return false;
+	}
+	if (undecided || (verdict > 0 && missing))
 		account->undecided++;
-	if (undecided || !matches || missing)
+	if (undecided || verdict == 0 || missing)
 		return false;
 	*points = DatumGetFloat8(value);
 	account->occurrences++;
@@ -170,11 +175,13 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 	int			column = 2;
 
 	ls_past_apply(model, lead, at, &lead_values[1]);
+	ls_judge_begin(model);
 	SPI_connect();
 	ls_user_query(ls_query_lead_account(model), model->past == LS_PAST_NONE ? 1 : 2, lead_types, lead_values);
 	if (SPI_processed == 0)
 	{
 		SPI_finish();
+		ls_judge_end(model, false);
 		return NULL;
 	}
 	for (int i = 0; i < model->nrules; i++)
@@ -221,6 +228,10 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 		}
 	}
 	SPI_finish();
+	for (int i = 0; i < model->nrules; i++)
+		if (accounts[i].failed > 0)
+			accounts[i].failure = pstrdup(ls_judge_failure(model, i));
+	ls_judge_end(model, false);
 	return accounts;
 }
 
@@ -244,6 +255,32 @@ put_account(ReturnSetInfo *rsinfo, const char *component, const char *rule, cons
 	nulls[5] = note == NULL;
 	row[5] = note ? CStringGetTextDatum(note) : (Datum) 0;
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+}
+
+/* What keeps a rule from being decided on some rows, or NULL. */
+static char *
+account_note(const LsRule *rule, const LsAccount *account)
+{
+	StringInfoData buf;
+
+	if (account->undecided == 0 && account->failed == 0)
+		return NULL;
+	initStringInfo(&buf);
+	if (account->undecided > 0)
+	{
+		if (rule->event)
+			appendStringInfo(&buf, INT64_FORMAT " ", account->undecided);
+		appendStringInfoString(&buf, "undecided: data missing");
+	}
+	if (account->failed > 0)
+	{
+		if (buf.len > 0)
+			appendStringInfoString(&buf, "; ");
+		if (rule->event)
+			appendStringInfo(&buf, INT64_FORMAT " ", account->failed);
+		appendStringInfo(&buf, "failed: %s", account->failure);
+	}
+	return buf.data;
 }
 
 /* The row, if any, for what bounds add or take; returns the value within them. */
@@ -300,13 +337,11 @@ leadscore_explain(PG_FUNCTION_ARGS)
 			LsRule	   *rule = &model->rules[i];
 			LsAccount  *account = &accounts[i];
 
-			if (rule->component != c || (account->occurrences == 0 && account->undecided == 0))
+			if (rule->component != c ||
+				(account->occurrences == 0 && account->undecided == 0 && account->failed == 0))
 				continue;
 			put_account(rsinfo, component->name, rule->name, rule->event ? "event" : "lead",
-						account->occurrences, account->points,
-						account->undecided == 0 ? NULL :
-						rule->event ? psprintf(INT64_FORMAT " undecided: data missing", account->undecided) :
-						"undecided: data missing");
+						account->occurrences, account->points, account_note(rule, account));
 			sum += account->points;
 			if (account->cut > 0)
 			{
@@ -339,12 +374,14 @@ score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 
 	ls_model_analyse(model);
 	ls_past_apply(model, values[0], at, &values[2]);
+	ls_judge_begin(model);
 	SPI_connect();
 	ls_user_query(ls_query_scores(model, LS_ONE_LEAD, true),
 			   model->past == LS_PAST_NONE ? 2 : 3, types, values);
 	if (SPI_processed > 0)
 		ls_score_from_datum(result_datum(0, 2, &isnull), &score);
 	SPI_finish();
+	ls_judge_end(model, false);
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(score_total(&score, at));
@@ -430,6 +467,7 @@ leadscore_verify(PG_FUNCTION_ARGS)
 	int			level;
 
 	ls_model_analyse(model);
+	ls_judge_begin(model);
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	level = ls_portable_settings();
@@ -486,5 +524,6 @@ leadscore_verify(PG_FUNCTION_ARGS)
 	SPI_cursor_close(portal);
 	AtEOXact_GUC(true, level);
 	SPI_finish();
+	ls_judge_end(model, false);
 	return (Datum) 0;
 }

@@ -133,6 +133,8 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	ls_model_analyse(other);
 	ls_past_apply(live, (Datum) 0, at, &old);
 	other->past = live->past;
+	ls_judge_begin(live);
+	ls_judge_begin(other);
 	InitMaterializedSRF(fcinfo, 0);
 	per_batch = AllocSetContextCreate(CurrentMemoryContext, "leadscore compare", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
@@ -172,6 +174,8 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	SPI_cursor_close(portal);
 	AtEOXact_GUC(true, level);
 	SPI_finish();
+	ls_judge_end(live, false);
+	ls_judge_end(other, false);
 	MemoryContextDelete(per_batch);
 	return (Datum) 0;
 }

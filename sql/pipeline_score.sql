@@ -15,6 +15,18 @@ UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 1;
 UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 2;
 SELECT stage, allowed, missing FROM next_stages('psc.lead', '3');
 SELECT lead, from_stage, to_stage, score, model, model_version FROM stage_history WHERE relation = 'psc.lead'::regclass AND kind = 'move';
+-- who may write leads, and nothing else, moves them with their scores
+CREATE ROLE psc_writer;
+GRANT USAGE ON SCHEMA psc, leadscore TO psc_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON psc.lead TO psc_writer;
+SET ROLE psc_writer;
+INSERT INTO psc.lead VALUES (4, 'lead', 70);
+UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 4;
+UPDATE psc.lead SET stage = 'mql' WHERE lead_id = 1;
+SELECT from_stage, to_stage, score FROM history WHERE relation = 'psc.lead'::regclass AND lead = '4';
+SELECT current_score('psc', '4');
+DELETE FROM psc.lead WHERE lead_id = 4;
+RESET ROLE;
 -- a minimum score, in a named model
 SELECT create_pipeline('psc');
 SELECT add_stage('psc', 'lead'), add_stage('psc', 'mql', 'won');
@@ -31,3 +43,5 @@ SELECT unenforce('psc.lead');
 SELECT drop_pipeline('psc');
 SELECT drop_model('psc');
 DROP SCHEMA psc CASCADE;
+REVOKE USAGE ON SCHEMA leadscore FROM psc_writer;
+DROP ROLE psc_writer;

@@ -142,7 +142,11 @@ ls_move_time(LsMove *move)
 	return move->at;
 }
 
-/* the lead's score in a model at the moment of the move; false: it has none */
+/*
+ * The lead's score in a model at the moment of the move; false: it has none. It is
+ * read as the extension's owner: whoever may write leads need not be allowed to
+ * read their scores.
+ */
 bool
 ls_move_score(LsMove *move, int source, double *score)
 {
@@ -152,12 +156,15 @@ ls_move_score(LsMove *move, int source, double *score)
 	{
 		MemoryContext before = MemoryContextSwitchTo(rules->econtext->ecxt_per_tuple_memory);
 		Datum		value;
+		LsUser		user;
 
 		set_param(rules, LS_PARAM_MODEL, CStringGetTextDatum(rules->scores[source].model), false);
 		set_param(rules, LS_PARAM_LEAD, CStringGetTextDatum(ls_lead(move)), false);
 		set_param(rules, LS_PARAM_AT, TimestampTzGetDatum(ls_move_time(move)), false);
 		MemoryContextSwitchTo(before);
+		ls_become_owner(&user);
 		move->absent[source] = !run_expression(rules, rules->scores[source].state, &value);
+		ls_become_caller(&user);
 		move->score[source] = move->absent[source] ? 0 : DatumGetFloat8(value);
 		move->known[source] = true;
 	}

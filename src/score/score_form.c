@@ -80,23 +80,24 @@ enum ElementForm
 	ELEMENT_WHOLE
 };
 
-/* Bytes that the numbers of a shape take, by component; the codes are nibbles of constants. */
+/* What the numbers of a component's shape take: a table by its flags. */
+#define WITH_HALF_LIFE(n)	(n), (n) + 2, (n) + 4, (n) + 8
+#define WITH_LO(n)			WITH_HALF_LIFE(n), WITH_HALF_LIFE(n), WITH_HALF_LIFE((n) + 2), WITH_HALF_LIFE((n) + 8)
+
 static inline size_t
 shape_bytes(unsigned flags)
 {
-	return (0x8420u >> 4 * (flags & HALF_LIFE_BITS) & 15) +
-		(0x8200u >> 4 * ((flags & LO_BITS) >> LO_SHIFT) & 15) +
-		(0x8210u >> 4 * ((flags & HI_BITS) >> HI_SHIFT) & 15);
+	static const uint8_t bytes[SHAPE_BITS + 1] = {WITH_LO(0), WITH_LO(1), WITH_LO(2), WITH_LO(8)};
+
+	return bytes[flags & SHAPE_BITS];
 }
 
 static inline size_t
 value_bytes(unsigned flags)
 {
-	unsigned	form = flags >> VALUE_SHIFT;
+	static const uint8_t bytes[2][4] = {{1, 2, 4, 8}, {0, 8, 8, 16}};
 
-	if ((flags & HALF_LIFE_BITS) != HALF_LIFE_NONE)
-		return 8 * (0x2110u >> 4 * form & 15);
-	return (size_t) 1 << form;
+	return bytes[(flags & HALF_LIFE_BITS) != HALF_LIFE_NONE][flags >> VALUE_SHIFT];
 }
 
 static inline bool
@@ -460,52 +461,36 @@ score_same_shape(const unsigned char *a, const unsigned char *b, size_t size)
 }
 
 /*
- * The shape, and where the values begin, of which each component has one or (a
- * span) two; that they are all there and nothing else is, is checked too.
+ * Begin to read: the bounds of the total, and where the numbers of the shape and
+ * the values begin. Of values each component has one or (a span) two; that all
+ * numbers are there and nothing else is, is checked here.
  */
 static inline ScoreStatus
-get_shape(const unsigned char *buf, size_t len, int elements, Score *s, const unsigned char **values)
+get_total(const unsigned char *buf, size_t len, size_t elements, Score *s,
+		  const unsigned char **numbers, const unsigned char **values)
 {
-	const unsigned char *p;
-	ScoreStatus status;
 	size_t		size = score_shape_size(buf, len);
 	int			n;
 
 	if (size == 0)
 		return SCORE_BAD_FORM;
+	*values = buf + size;
 	n = (buf[0] & HEAD_COUNT) + 1;
 	for (int i = 1; i <= n; i++)
-		size += (size_t) elements * value_bytes(buf[i]);
+		size += elements * value_bytes(buf[i]);
 	if (len != size)
 		return SCORE_BAD_FORM;
 
 	s->n = n;
-	p = buf + 1 + n;
+	*numbers = buf + 1 + n;
 	if (buf[0] & HEAD_TOTAL)
 	{
-		unsigned	flags = *p++;
+		unsigned	flags = *(*numbers)++;
 
-		status = get_bounds(&p, flags, &s->lo, &s->hi);
-		if (status != SCORE_OK)
-			return status;
+		return get_bounds(numbers, flags, &s->lo, &s->hi);
 	}
-	else
-	{
-		s->lo = -INFINITY;
-		s->hi = INFINITY;
-	}
-	for (int i = 0; i < n; i++)
-	{
-		ScoreComponent *c = &s->c[i];
-
-		status = get_half_life(&p, buf[1 + i], &c->half_life);
-		if (status != SCORE_OK)
-			return status;
-		status = get_bounds(&p, buf[1 + i], &c->lo, &c->hi);
-		if (status != SCORE_OK)
-			return status;
-	}
-	*values = p;
+	s->lo = -INFINITY;
+	s->hi = INFINITY;
 	return SCORE_OK;
 }
 
@@ -541,44 +526,61 @@ get_element(const unsigned char *p, unsigned form, double *value, int64_t *at)
 	return p;
 }
 
-static ScoreStatus
-decode_native(const unsigned char *buf, size_t len, Score *s)
+/* One score; low and high, if given, get its elements too. */
+static inline ScoreStatus
+decode_native(const unsigned char *buf, size_t len, Score *s, ScoreElement *low, ScoreElement *high)
 {
 	const unsigned char *p;
+	const unsigned char *v;
 	ScoreStatus status;
 
 	if (len > 0 && (buf[0] & HEAD_SPAN))
 		return SCORE_BAD_FORM;
-	status = get_shape(buf, len, 1, s, &p);
+	status = get_total(buf, len, 1, s, &p, &v);
 	if (status != SCORE_OK)
 		return status;
 	for (int i = 0; i < s->n; i++)
 	{
 		ScoreComponent *c = &s->c[i];
-		unsigned	form = buf[1 + i] >> VALUE_SHIFT;
+		unsigned	flags = buf[1 + i];
+		unsigned	form = flags >> VALUE_SHIFT;
+		double		value;
+		int64_t		at = 0;
 
-		if (c->half_life != 0)
+		status = get_half_life(&p, flags, &c->half_life);
+		if (status != SCORE_OK)
+			return status;
+		status = get_bounds(&p, flags, &c->lo, &c->hi);
+		if (status != SCORE_OK)
+			return status;
+		if ((flags & HALF_LIFE_BITS) != HALF_LIFE_NONE)
 		{
-			p = get_element(p, form, &c->value, &c->at);
-			if (!isfinite(c->value))
+			v = get_element(v, form, &value, &at);
+			if (!isfinite(value))
 				return SCORE_BAD_NUMBER;
-			if (!score_instant_is_valid(c->at))
+			if (!score_instant_is_valid(at))
 				return SCORE_BAD_INSTANT;
 			/* -0 is refused by this as well */
-			if (element_form(c->value, c->at) != form)
+			if (element_form(value, at) != form)
 				return SCORE_BAD_FORM;
 		}
 		else
 		{
-			p = get_value(p, form, &c->value);
-			c->at = 0;
+			v = get_value(v, form, &value);
 			if (form != VALUE_INT8)
 			{
-				if (!isfinite(c->value))
+				if (!isfinite(value))
 					return SCORE_BAD_NUMBER;
-				if (value_form(c->value) != form)
+				if (value_form(value) != form)
 					return SCORE_BAD_FORM;
 			}
+		}
+		c->value = value;
+		c->at = at;
+		if (low != NULL)
+		{
+			low[i].value = high[i].value = value;
+			low[i].at = high[i].at = at;
 		}
 	}
 	return SCORE_OK;
@@ -587,47 +589,41 @@ decode_native(const unsigned char *buf, size_t len, Score *s)
 ScoreStatus
 score_decode(const unsigned char *buf, size_t len, ScoreForm form, Score *s)
 {
-	return form == SCORE_NATIVE ? decode_native(buf, len, s) : score_receive(buf, len, s);
+	return form == SCORE_NATIVE ? decode_native(buf, len, s, NULL, NULL) : score_receive(buf, len, s);
 }
 
 bool
 score_span_decode(const unsigned char *buf, size_t len, ScoreSpan *span)
 {
 	const unsigned char *p;
+	const unsigned char *v;
 	Score	   *shape = &span->shape;
 
 	span->single = len == 0 || (buf[0] & HEAD_SPAN) == 0;
 	if (span->single)
-	{
-		if (decode_native(buf, len, shape) != SCORE_OK)
-			return false;
-		for (int i = 0; i < shape->n; i++)
-		{
-			span->low[i].value = shape->c[i].value;
-			span->low[i].at = shape->c[i].at;
-			span->high[i] = span->low[i];
-		}
-		return true;
-	}
-
-	if (get_shape(buf, len, 2, shape, &p) != SCORE_OK)
+		return decode_native(buf, len, shape, span->low, span->high) == SCORE_OK;
+	if (get_total(buf, len, 2, shape, &p, &v) != SCORE_OK)
 		return false;
 	for (int i = 0; i < shape->n; i++)
 	{
 		ScoreComponent *c = &shape->c[i];
-		unsigned	form = buf[1 + i] >> VALUE_SHIFT;
+		unsigned	flags = buf[1 + i];
+		unsigned	form = flags >> VALUE_SHIFT;
 
+		if (get_half_life(&p, flags, &c->half_life) != SCORE_OK ||
+			get_bounds(&p, flags, &c->lo, &c->hi) != SCORE_OK)
+			return false;
 		if (c->half_life != 0)
 		{
 			if (form == ELEMENT_UNUSED)
 				return false;
-			p = get_element(p, form, &span->low[i].value, &span->low[i].at);
-			p = get_element(p, form, &span->high[i].value, &span->high[i].at);
+			v = get_element(v, form, &span->low[i].value, &span->low[i].at);
+			v = get_element(v, form, &span->high[i].value, &span->high[i].at);
 		}
 		else
 		{
-			p = get_value(p, form, &span->low[i].value);
-			p = get_value(p, form, &span->high[i].value);
+			v = get_value(v, form, &span->low[i].value);
+			v = get_value(v, form, &span->high[i].value);
 			span->low[i].at = span->high[i].at = 0;
 		}
 		c->value = span->low[i].value;

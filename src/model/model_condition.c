@@ -43,6 +43,7 @@ typedef struct RuleContext
 	const char *rule;
 	const char *model;
 	bool		numeric;
+	bool		stored;			/* it was good when it was added */
 } RuleContext;
 
 /*
@@ -61,6 +62,8 @@ rule_error_callback(void *arg)
 		internalerrposition(position);
 		internalerrquery(context->text);
 	}
+	if (context->stored && ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+		errhint("Tables, types or functions changed since the rule was added: undo that, or drop_rule, add_rule and publish the model again.");
 	errcontext("%s of rule \"%s\" of model \"%s\"",
 			   context->numeric ? "points" : "condition", context->rule, context->model);
 }
@@ -249,16 +252,11 @@ check_constant_points(Expr *expr)
 				 errmsg("points must be finite, not %s", isnan(points) ? "NaN" : "infinite")));
 }
 
-/*
- * Parse and analyse the condition (boolean) or the points (numeric) of a rule
- * over relid, under the caller's settings. Errors are PostgreSQL's own, with
- * the rule named in the context.
- */
-void
-ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
-				   bool numeric, LsParsed *parsed)
+static void
+parse_rule(const char *text, Oid relid, const char *rule, const char *model,
+		   bool numeric, bool stored, LsParsed *parsed)
 {
-	RuleContext context = {text, rule, model, numeric};
+	RuleContext context = {text, rule, model, numeric, stored};
 	ErrorContextCallback callback;
 	Relation	rel;
 
@@ -275,6 +273,18 @@ ls_condition_parse(const char *text, Oid relid, const char *rule, const char *mo
 	relation_close(rel, NoLock);
 
 	error_context_stack = callback.previous;
+}
+
+/*
+ * Parse and analyse the condition (boolean) or the points (numeric) of a rule
+ * over relid, under the caller's settings. Errors are PostgreSQL's own, with
+ * the rule named in the context.
+ */
+void
+ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
+				   bool numeric, LsParsed *parsed)
+{
+	parse_rule(text, relid, rule, model, numeric, false, parsed);
 }
 
 /*
@@ -343,7 +353,7 @@ column_fits_walker(Node *node, void *arg)
 bool
 ls_condition_fits(const char *text, Oid relid, const char *rule, const char *model, bool *any_column)
 {
-	RuleContext rule_context = {text, rule, model, false};
+	RuleContext rule_context = {text, rule, model, false, false};
 	ErrorContextCallback callback;
 	FitContext	context;
 
@@ -382,9 +392,9 @@ ls_model_analyse(LsModel *model)
 		if (!rule->enabled)
 			continue;
 		level = ls_portable_settings();
-		ls_condition_parse(rule->condition_sql, relid, rule->name, model->name, false, &parsed);
+		parse_rule(rule->condition_sql, relid, rule->name, model->name, false, true, &parsed);
 		rule->condition = parsed.expr;
-		ls_condition_parse(rule->points_sql, relid, rule->name, model->name, true, &parsed);
+		parse_rule(rule->points_sql, relid, rule->name, model->name, true, true, &parsed);
 		rule->points = parsed.expr;
 		AtEOXact_GUC(true, level);
 	}

@@ -22,6 +22,7 @@ OBJS_score =		src/score/score_core.o \
 				src/score/score_ops.o \
 				src/score/score_agg.o \
 				src/score/score_bound.o \
+				src/score/score_place.o \
 				src/score/score_fall.o \
 				src/score/score_rank.o \
 				src/score/score_gist.o \

@@ -39,10 +39,6 @@ typedef struct ScoreSpan
 	Score		shape;			/* of a span of several, values and instants are the low ones */
 	ScoreElement low[SCORE_MAX_COMPONENTS];
 	ScoreElement high[SCORE_MAX_COMPONENTS];
-
-	/* set by score_span_rank, for those who compare spans */
-	ScoreRank	low_rank[SCORE_MAX_COMPONENTS];
-	ScoreRank	high_rank[SCORE_MAX_COMPONENTS];
 } ScoreSpan;
 
 /*
@@ -52,63 +48,53 @@ typedef struct ScoreSpan
  * a score's value, both have the wider. Always in native order.
  *
  * score_span_decode checks lengths and shape, so that it never reads beyond the
- * bytes given; not the elements of a span, which score_span_encode wrote.
+ * bytes given; not the elements of a span, which score_elements_encode wrote.
  */
 #define SCORE_SPAN_MAX_ENCODED	(2 + SCORE_MAX_COMPONENTS + 8 * (2 + 7 * SCORE_MAX_COMPONENTS))
 
 extern bool score_span_decode(const unsigned char *buf, size_t len, ScoreSpan *span);
-extern size_t score_span_encode(const ScoreSpan *span, unsigned char *buf);
 
 /*
- * Ranks are a second step, since searches need none. The functions that compare
- * spans demand that both are ranked, and that their shapes are the same.
+ * Keys of one index have one shape. Who reads many of them takes the shape of one,
+ * and of the others only the elements, of which low alone is set where the key is
+ * a single score. score_elements_decode is false where the key has another shape,
+ * or is damaged; it reads no further than the bytes given.
  */
+#define SCORE_SHAPE_WORDS		28	/* 224 bytes, of 218 at most */
+
+typedef struct ScoreShape
+{
+	size_t		size;			/* of its bytes; 0: none yet */
+	Score		score;			/* values are those of the key it was taken from */
+	uint64_t	bytes[SCORE_SHAPE_WORDS];
+	uint64_t	mask[SCORE_SHAPE_WORDS];	/* bits that are the shape's */
+} ScoreShape;
+
+typedef struct ScoreElements
+{
+	bool		single;
+	ScoreElement low[SCORE_MAX_COMPONENTS];
+	ScoreElement high[SCORE_MAX_COMPONENTS];
+} ScoreElements;
+
+static inline const ScoreElement *
+score_elements_high(const ScoreElements *e)
+{
+	return e->single ? e->low : e->high;
+}
+
+extern bool score_shape_decode(const unsigned char *buf, size_t len, ScoreShape *shape);
+extern bool score_shape_matches(const ScoreShape *shape, const unsigned char *buf, size_t len);
+extern bool score_elements_decode(const ScoreShape *shape, const unsigned char *buf, size_t len, ScoreElements *e);
+
+/* The bytes of a span, whether it is that of one score or of several. */
+extern size_t score_elements_encode(const ScoreShape *shape, const ScoreElements *e, unsigned char *buf);
+
 extern ScoreRank score_element_rank(ScoreElement e, int64_t half_life);
 extern int	score_rank_compare(const ScoreRank *a, const ScoreRank *b);
-extern double score_rank_measure(const ScoreRank *r);	/* as one number, rounded */
-extern void score_span_rank(ScoreSpan *span);
-
-/* Widen a to hold b too. */
-extern void score_span_extend(ScoreSpan *a, const ScoreSpan *b);
-
-/* Does a hold b, component by component (the invariant, for checks)? */
-extern bool score_span_contains(const ScoreSpan *a, const ScoreSpan *b);
 
 /* No score of the span totals more than this at instant t, nor less. */
 extern double score_span_upper(const ScoreSpan *span, int64_t t);
 extern double score_span_lower(const ScoreSpan *span, int64_t t);
-
-/*
- * Clustering: nothing below changes an answer, only how many pages are read.
- */
-
-/* What each component contributes at an instant, from its least to its greatest. */
-typedef struct ScoreExtent
-{
-	double		low[SCORE_MAX_COMPONENTS];
-	double		high[SCORE_MAX_COMPONENTS];
-} ScoreExtent;
-
-extern void score_span_extent(const ScoreSpan *span, int64_t t, ScoreExtent *extent);
-
-/*
- * How much a span with extent held would have to grow to hold one with extent
- * added: in points, and where that is 0, in half-lives. Never below 0.
- */
-extern float score_penalty(const ScoreExtent *held, const ScoreExtent *added, int n);
-extern float score_hidden_penalty(const ScoreSpan *held, const ScoreSpan *added);
-
-/*
- * A place on a Z-order curve through the contributions at instant t.
- */
-typedef struct ScorePlace
-{
-	int			n;
-	uint32_t	x[SCORE_MAX_COMPONENTS];
-} ScorePlace;
-
-extern void score_place(const Score *s, int64_t t, ScorePlace *place);
-extern int	score_place_compare(const ScorePlace *a, const ScorePlace *b);
-extern uint64_t score_place_prefix(const ScorePlace *place);
 
 #endif							/* LS_SCORE_BOUND_H */

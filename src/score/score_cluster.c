@@ -3,31 +3,20 @@
  *	  Where the GiST operator class score_ops puts its rows: penalty, picksplit
  *	  and the order of a sorted build.
  *
- * Nothing here changes an answer; it decides how many pages a search reads. All
- * of it measures keys by what they contribute at the placing instant, with the
- * functions of score_bound.c.
+ * Nothing here changes an answer but the unions of picksplit; it decides how many
+ * pages a search reads. All of it measures keys by what they contribute at the
+ * placing instant, that of the transaction's now(), with score_place.c: it is
+ * also the latest instant that the transaction's rows are likely to carry.
  */
 #include "score/score_rank.h"
 
 #include "access/gist.h"
-#include "access/xact.h"
 #include "common/hashfn.h"
 #include "utils/sortsupport.h"
 
 PG_FUNCTION_INFO_V1(leadscore_score_gist_penalty);
 PG_FUNCTION_INFO_V1(leadscore_score_gist_picksplit);
 PG_FUNCTION_INFO_V1(leadscore_score_gist_sortsupport);
-
-/*
- * The instant at which keys are measured when rows are placed: that of the
- * transaction's now(), which is also the latest instant its rows are likely to
- * carry. It decides how many pages a search reads, never what it finds.
- */
-static inline int64
-placing_instant(void)
-{
-	return GetCurrentTransactionStartTimestamp();
-}
 
 /* ----------------------------------------------------------------
  *		Placing
@@ -40,34 +29,33 @@ placing_instant(void)
  */
 typedef struct PlacedRow
 {
-	int64		now;
-	int			len;			/* of key; 0: none yet */
+	LsKeyKind	kind;
+	size_t		len;			/* of key; 0: none yet */
 	char		key[SCORE_SPAN_MAX_ENCODED];
-	ScoreSpan	span;
-	ScoreExtent extent;
+	ScoreMeasured measured;
 } PlacedRow;
 
 static const PlacedRow *
 placed_row(FunctionCallInfo fcinfo, Datum key)
 {
 	PlacedRow  *row = (PlacedRow *) fcinfo->flinfo->fn_extra;
-	struct varlena *v = PG_DETOAST_DATUM_PACKED(key);
-	int			len = VARSIZE_ANY_EXHDR(v);
+	size_t		len;
+	const unsigned char *bytes = ls_key_bytes(key, &len);
 
 	if (row == NULL)
 	{
 		row = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(PlacedRow));
+		row->kind.shape.size = 0;
 		row->len = 0;
 		fcinfo->flinfo->fn_extra = row;
 	}
-	if (row->len != len || memcmp(row->key, VARDATA_ANY(v), len) != 0)
+	if (row->len != len || memcmp(row->key, bytes, len) != 0)
 	{
 		row->len = 0;			/* not valid until all of it is */
-		ls_span_from_datum(PointerGetDatum(v), &row->span);
-		score_span_rank(&row->span);
-		row->now = placing_instant();
-		score_span_extent(&row->span, row->now, &row->extent);
-		memcpy(row->key, VARDATA_ANY(v), len);
+		ls_take_kind(&row->kind, key);
+		ls_elements_from_datum(&row->kind, key, &row->measured.e);
+		score_measure(&row->kind.scale, &row->measured);
+		memcpy(row->key, bytes, len);
 		row->len = len;
 	}
 	return row;
@@ -84,20 +72,17 @@ leadscore_score_gist_penalty(PG_FUNCTION_ARGS)
 	GISTENTRY  *added = (GISTENTRY *) PG_GETARG_POINTER(1);
 	float	   *penalty = (float *) PG_GETARG_POINTER(2);
 	const PlacedRow *row = placed_row(fcinfo, added->key);
-	ScoreSpan	held;
-	ScoreExtent extent;
+	ScoreElements held;
 
-	ls_span_from_datum(page->key, &held);
-	ls_check_one_shape(&held.shape, &row->span.shape);
-	score_span_extent(&held, row->now, &extent);
-	*penalty = score_penalty(&extent, &row->extent, held.shape.n);
-	if (*penalty == 0.0f)
-	{
-		score_span_rank(&held);
-		*penalty = score_hidden_penalty(&held, &row->span);
-	}
+	ls_elements_from_datum(&row->kind, page->key, &held);
+	*penalty = score_penalty(&row->kind.scale, &held, &row->measured);
 	PG_RETURN_POINTER(penalty);
 }
+
+/* ----------------------------------------------------------------
+ *		Splitting
+ * ----------------------------------------------------------------
+ */
 
 /* An entry to be split. */
 typedef struct SplitItem
@@ -169,82 +154,100 @@ select_smallest(SplitItem *items, int n, int k)
  * What a split knows of its n entries, component by component: the number k of
  * entry i is at [i * ncomponents + k]. Narrow on purpose: a sorted build splits
  * four pages of entries at a time, and this stays in the processor's cache.
+ * Where all entries are single scores, as on a leaf page, high is low.
  */
 typedef struct SplitTable
 {
+	const LsKeyKind *kind;
 	int			n;
 	int			ncomponents;
 	double	   *middle;			/* of the contributions, now */
-	ScoreRank  *low;
-	ScoreRank  *high;
+	ScoreElement *low;
+	ScoreElement *high;
+	double	   *low_log;		/* 0 in components that do not age */
+	double	   *high_log;
 } SplitTable;
 
 static void
-read_split_table(SplitTable *table, const GistEntryVector *entries)
+read_split_table(SplitTable *table, const LsKeyKind *kind, const GistEntryVector *entries)
 {
-	int64		now = placing_instant();
-	Score		shape;
-	ScoreSpan	span;
-	ScoreExtent extent;
+	const ScoreScale *scale = &kind->scale;
+	int			ncomponents = scale->n;
+	Size		cells;
+	ScoreElements e;
 
+	table->kind = kind;
 	table->n = entries->n - FirstOffsetNumber;
+	table->ncomponents = ncomponents;
+	cells = (Size) table->n * ncomponents;
+	table->middle = palloc(sizeof(double) * cells);
+	table->low = table->high = palloc(sizeof(ScoreElement) * cells);
+	table->low_log = table->high_log = palloc(sizeof(double) * cells);
+
 	for (int i = 0; i < table->n; i++)
 	{
-		ls_span_from_datum(entries->vector[FirstOffsetNumber + i].key, &span);
-		if (i == 0)
-		{
-			Size		cells = (Size) table->n * span.shape.n;
+		int			cell = i * ncomponents;
 
-			shape = span.shape;
-			table->ncomponents = shape.n;
-			table->middle = palloc(sizeof(double) * cells);
-			table->low = palloc(sizeof(ScoreRank) * cells);
-			table->high = palloc(sizeof(ScoreRank) * cells);
+		ls_elements_from_datum(kind, entries->vector[FirstOffsetNumber + i].key, &e);
+		if (!e.single && table->high == table->low)
+		{
+			table->high = palloc(sizeof(ScoreElement) * cells);
+			table->high_log = palloc(sizeof(double) * cells);
+			memcpy(table->high, table->low, sizeof(ScoreElement) * cell);
+			memcpy(table->high_log, table->low_log, sizeof(double) * cell);
 		}
-		ls_check_one_shape(&shape, &span.shape);
-		score_span_rank(&span);
-		score_span_extent(&span, now, &extent);
-		for (int k = 0; k < table->ncomponents; k++)
+		for (int k = 0; k < ncomponents; k++, cell++)
 		{
-			int			cell = i * table->ncomponents + k;
+			const ScaleComponent *c = &scale->c[k];
 
-			table->middle[cell] = extent.low[k] * 0.5 + extent.high[k] * 0.5;
-			table->low[cell] = span.low_rank[k];
-			table->high[cell] = span.high_rank[k];
+			table->low[cell] = e.low[k];
+			table->low_log[cell] = score_nearly_log(c, e.low[k], scale->now);
+			table->middle[cell] = score_nearly_worth(c, e.low[k], scale->now);
+			if (table->high != table->low)
+			{
+				ScoreElement high = score_elements_high(&e)[k];
+
+				table->high[cell] = high;
+				table->high_log[cell] = score_nearly_log(c, high, scale->now);
+				table->middle[cell] = table->middle[cell] * 0.5 + score_nearly_worth(c, high, scale->now) * 0.5;
+			}
 		}
 	}
+}
+
+/*
+ * Where the high element of a cell stands at instants at which no bound clamps
+ * it. Logarithms are of a few hundreds: more than 1e5 half-lives ago was nothing.
+ */
+static inline double
+hidden_measure(const SplitTable *table, int cell)
+{
+	double		v = table->high[cell].value;
+
+	return v > 0.0 ? table->high_log[cell] + 1e5 : v < 0.0 ? -1e5 - table->high_log[cell] : 0.0;
 }
 
 /*
  * The component along which to split: that whose contributions are spread widest
  * now. What a bound loses on a page is the sum of the spreads, and halving the
  * widest takes away most. Where all contribute the same now (at their caps, say),
- * the one spread widest in half-lives.
+ * the ageing one spread widest in half-lives.
  */
 static int
 split_axis(const SplitTable *table)
 {
 	double		widest = 0.0;
-	double		widest_hidden = -1.0;
 	int			axis = -1;
-	int			hidden_axis = 0;
 
 	for (int k = 0; k < table->ncomponents; k++)
 	{
 		double		least = table->middle[k];
 		double		most = table->middle[k];
-		double		least_hidden = score_rank_measure(&table->high[k]);
-		double		most_hidden = least_hidden;
 
-		for (int i = 1; i < table->n; i++)
+		for (int cell = k; cell < table->n * table->ncomponents; cell += table->ncomponents)
 		{
-			double		middle = table->middle[i * table->ncomponents + k];
-			double		hidden = score_rank_measure(&table->high[i * table->ncomponents + k]);
-
-			least = Min(least, middle);
-			most = Max(most, middle);
-			least_hidden = Min(least_hidden, hidden);
-			most_hidden = Max(most_hidden, hidden);
+			least = Min(least, table->middle[cell]);
+			most = Max(most, table->middle[cell]);
 		}
 		/* halves, since a spread of doubles may be beyond them */
 		if (most * 0.5 - least * 0.5 > widest)
@@ -252,46 +255,63 @@ split_axis(const SplitTable *table)
 			widest = most * 0.5 - least * 0.5;
 			axis = k;
 		}
-		if (most_hidden - least_hidden > widest_hidden)
-		{
-			widest_hidden = most_hidden - least_hidden;
-			hidden_axis = k;
-		}
 	}
-	return axis >= 0 ? axis : hidden_axis;
-}
+	if (axis >= 0)
+		return axis;
 
-/* The span of some of the entries: their extremes are found by rank, then read. */
-static Datum
-span_of_items(const SplitTable *table, const GistEntryVector *entries, const SplitItem *items, int n)
-{
-	ScoreSpan	all;
-	ScoreSpan	one;
-	int			size;
-
-	ls_span_from_datum(entries->vector[FirstOffsetNumber + items[0].index].key, &all);
+	axis = 0;
 	for (int k = 0; k < table->ncomponents; k++)
 	{
-		int			low = items[0].index;
-		int			high = items[0].index;
+		double		least = hidden_measure(table, k);
+		double		most = least;
+
+		if (table->kind->scale.c[k].half_life == 0)
+			continue;
+		for (int cell = k; cell < table->n * table->ncomponents; cell += table->ncomponents)
+		{
+			double		measure = hidden_measure(table, cell);
+
+			least = Min(least, measure);
+			most = Max(most, measure);
+		}
+		if (most - least > widest)
+		{
+			widest = most - least;
+			axis = k;
+		}
+	}
+	return axis;
+}
+
+/* The span of some of the entries. */
+static Datum
+span_of_items(const SplitTable *table, const SplitItem *items, int n)
+{
+	ScoreElements all;
+	int			size;
+
+	all.single = false;
+	for (int k = 0; k < table->ncomponents; k++)
+	{
+		const ScaleComponent *c = &table->kind->scale.c[k];
+		int			low = items[0].index * table->ncomponents + k;
+		int			high = low;
 
 		for (int i = 1; i < n; i++)
 		{
-			int			index = items[i].index;
+			int			cell = items[i].index * table->ncomponents + k;
 
-			if (score_rank_compare(&table->low[index * table->ncomponents + k],
-								   &table->low[low * table->ncomponents + k]) < 0)
-				low = index;
-			if (score_rank_compare(&table->high[index * table->ncomponents + k],
-								   &table->high[high * table->ncomponents + k]) > 0)
-				high = index;
+			if (score_element_order(c, &table->low[cell], table->low_log[cell],
+									&table->low[low], table->low_log[low]) < 0)
+				low = cell;
+			if (score_element_order(c, &table->high[cell], table->high_log[cell],
+									&table->high[high], table->high_log[high]) > 0)
+				high = cell;
 		}
-		ls_span_from_datum(entries->vector[FirstOffsetNumber + low].key, &one);
-		all.low[k] = one.low[k];
-		ls_span_from_datum(entries->vector[FirstOffsetNumber + high].key, &one);
-		all.high[k] = one.high[k];
+		all.low[k] = table->low[low];
+		all.high[k] = table->high[high];
 	}
-	return ls_span_to_datum(&all, &size);
+	return ls_elements_to_datum(table->kind, &all, &size);
 }
 
 /* Split into two halves, as equal in number as can be, so that pages stay full. */
@@ -305,7 +325,7 @@ leadscore_score_gist_picksplit(PG_FUNCTION_ARGS)
 	int			axis;
 	int			nleft;
 
-	read_split_table(&table, entries);
+	read_split_table(&table, ls_kind_of_call(fcinfo->flinfo, entries->vector[FirstOffsetNumber].key), entries);
 	axis = split_axis(&table);
 	items = palloc(sizeof(SplitItem) * table.n);
 	for (int i = 0; i < table.n; i++)
@@ -313,7 +333,7 @@ leadscore_score_gist_picksplit(PG_FUNCTION_ARGS)
 		int			cell = i * table.ncomponents + axis;
 
 		items[i].middle = table.middle[cell];
-		items[i].tie = score_rank_measure(&table.high[cell]);
+		items[i].tie = hidden_measure(&table, cell);
 		items[i].index = i;
 	}
 	nleft = table.n / 2;
@@ -327,8 +347,8 @@ leadscore_score_gist_picksplit(PG_FUNCTION_ARGS)
 		v->spl_left[i] = FirstOffsetNumber + items[i].index;
 	for (int i = nleft; i < table.n; i++)
 		v->spl_right[i - nleft] = FirstOffsetNumber + items[i].index;
-	v->spl_ldatum = span_of_items(&table, entries, items, nleft);
-	v->spl_rdatum = span_of_items(&table, entries, items + nleft, table.n - nleft);
+	v->spl_ldatum = span_of_items(&table, items, nleft);
+	v->spl_rdatum = span_of_items(&table, items + nleft, table.n - nleft);
 	PG_RETURN_POINTER(v);
 }
 
@@ -346,49 +366,63 @@ typedef struct PlaceMemo
 
 #define PLACE_MEMOS		(1 << 16)
 
+/*
+ * Where nothing ages, this many bits of an abbreviated key are the place on the
+ * curve, which is enough; those below are a number that tells ties apart.
+ */
+#define CURVE_BITS(n)	((n) <= 5 ? 44 : 50)
+
 /* Kept in SortSupport for the length of a build. */
 typedef struct BuildState
 {
-	int64		now;			/* instant of the curve */
-	bool		have_shape;
-	Score		shape;			/* of the first row */
+	LsKeyKind	kind;			/* of the first row */
+	ScoreCurve	curve;
+	uint64		tie_mask;
+	uint64		ties;
 	PlaceMemo  *memos;			/* where tuplesort keeps no abbreviated keys */
 } BuildState;
 
 static void
-place_datum(Datum datum, BuildState *state, Score *s, ScorePlace *place)
+place_datum(Datum datum, BuildState *state, ScoreElements *e, ScorePlace *place)
 {
-	ls_score_from_datum(datum, s);
-	if (!state->have_shape)
+	if (unlikely(state->kind.shape.size == 0))
 	{
-		state->shape = *s;
-		state->have_shape = true;
+		int			prefix_bits = 64;
+
+		ls_take_kind(&state->kind, datum);
+		if (!state->kind.scale.ages && state->memos == NULL)
+		{
+			prefix_bits = CURVE_BITS(state->kind.scale.n);
+			state->tie_mask = (UINT64CONST(1) << (64 - prefix_bits)) - 1;
+		}
+		score_curve_init(&state->curve, state->kind.scale.n, prefix_bits);
 	}
-	ls_check_one_shape(&state->shape, s);
-	score_place(s, state->now, place);
+	ls_elements_from_datum(&state->kind, datum, e);
+	score_place(&state->kind.scale, e, place);
 }
 
 static inline bool
 same_bytes(Datum x, Datum y)
 {
-	struct varlena *a = PG_DETOAST_DATUM_PACKED(x);
-	struct varlena *b = PG_DETOAST_DATUM_PACKED(y);
-	Size		len = VARSIZE_ANY_EXHDR(a);
+	size_t		xlen,
+				ylen;
+	const unsigned char *a = ls_key_bytes(x, &xlen);
+	const unsigned char *b = ls_key_bytes(y, &ylen);
 
-	return len == VARSIZE_ANY_EXHDR(b) && memcmp(VARDATA_ANY(a), VARDATA_ANY(b), len) == 0;
+	return xlen == ylen && memcmp(a, b, xlen) == 0;
 }
 
 /*
  * Order of two rows on the curve. Where their contributions are the same now,
  * they are ordered by their elements, so that pages stay narrow at instants at
- * which the contributions differ. Many leads have the very same score, which
- * takes no decoding to see.
+ * which the contributions differ; if ever they do. Many leads have the very same
+ * score, which takes no decoding to see.
  */
 static int
 compare_places(Datum x, Datum y, SortSupport ssup)
 {
 	BuildState *state = (BuildState *) ssup->ssup_extra;
-	Score		a,
+	ScoreElements a,
 				b;
 	ScorePlace	pa,
 				pb;
@@ -399,14 +433,12 @@ compare_places(Datum x, Datum y, SortSupport ssup)
 	place_datum(x, state, &a, &pa);
 	place_datum(y, state, &b, &pb);
 	result = score_place_compare(&pa, &pb);
-	for (int i = 0; result == 0 && i < a.n; i++)
+	for (int i = 0; result == 0 && i < pa.n; i++)
 	{
-		ScoreElement ea = {a.c[i].value, a.c[i].at};
-		ScoreElement eb = {b.c[i].value, b.c[i].at};
-		ScoreRank	ra = score_element_rank(ea, a.c[i].half_life);
-		ScoreRank	rb = score_element_rank(eb, b.c[i].half_life);
+		const ScaleComponent *c = &state->kind.scale.c[i];
 
-		result = score_rank_compare(&ra, &rb);
+		if (c->half_life != 0)
+			result = score_element_order_by_rank(c, &a.low[i], &b.low[i]);
 	}
 	return result;
 }
@@ -414,17 +446,26 @@ compare_places(Datum x, Datum y, SortSupport ssup)
 static uint64
 place_prefix(Datum datum, BuildState *state)
 {
-	Score		s;
+	ScoreElements e;
 	ScorePlace	place;
 
-	place_datum(datum, state, &s, &place);
-	return score_place_prefix(&place);
+	place_datum(datum, state, &e, &place);
+	return score_place_prefix(&state->curve, &place);
 }
 
+/*
+ * Where nothing ages, rows of one place are equal for ever, and there are many of
+ * them: a model without events has some thousands of scores for millions of leads.
+ * A running number below the prefix keeps tuplesort from fetching the keys to see
+ * that, and leaves equal rows in the order of the table.
+ */
 static Datum
 abbreviate_place(Datum original, SortSupport ssup)
 {
-	return UInt64GetDatum(place_prefix(original, (BuildState *) ssup->ssup_extra));
+	BuildState *state = (BuildState *) ssup->ssup_extra;
+	uint64		prefix = place_prefix(original, state);
+
+	return UInt64GetDatum(prefix | (state->ties++ & state->tie_mask));
 }
 
 /*
@@ -436,14 +477,14 @@ abbreviate_place(Datum original, SortSupport ssup)
 static uint64
 remembered_prefix(Datum datum, BuildState *state)
 {
-	struct varlena *v = PG_DETOAST_DATUM_PACKED(datum);
-	uint64		hash = DatumGetUInt64(hash_any_extended((unsigned char *) VARDATA_ANY(v),
-														VARSIZE_ANY_EXHDR(v), 0)) | 1;
+	size_t		len;
+	const unsigned char *bytes = ls_key_bytes(datum, &len);
+	uint64		hash = DatumGetUInt64(hash_any_extended(bytes, (int) len, 0)) | 1;
 	PlaceMemo  *memo = &state->memos[(hash >> 1) % PLACE_MEMOS];
 
 	if (memo->hash != hash)
 	{
-		memo->prefix = place_prefix(PointerGetDatum(v), state);
+		memo->prefix = place_prefix(datum, state);
 		memo->hash = hash;
 	}
 	return memo->prefix;
@@ -453,9 +494,13 @@ static int
 compare_remembered_places(Datum x, Datum y, SortSupport ssup)
 {
 	BuildState *state = (BuildState *) ssup->ssup_extra;
-	uint64		px = remembered_prefix(x, state);
-	uint64		py = remembered_prefix(y, state);
+	uint64		px,
+				py;
 
+	if (same_bytes(x, y))
+		return 0;
+	px = remembered_prefix(x, state);
+	py = remembered_prefix(y, state);
 	if (px != py)
 		return px > py ? 1 : -1;
 	return compare_places(x, y, ssup);
@@ -476,7 +521,6 @@ leadscore_score_gist_sortsupport(PG_FUNCTION_ARGS)
 	SortSupport ssup = (SortSupport) PG_GETARG_POINTER(0);
 	BuildState *state = MemoryContextAllocZero(ssup->ssup_cxt, sizeof(BuildState));
 
-	state->now = placing_instant();
 	ssup->ssup_extra = state;
 #if SIZEOF_DATUM >= 8
 	if (ssup->abbreviate)

@@ -197,12 +197,12 @@ put_bounds(unsigned char *p, double lo, double hi, unsigned *flags)
 
 /* Head, flags and the numbers of the shape; the forms of values are still to be added. */
 static inline unsigned char *
-put_shape(unsigned char *buf, const Score *s, unsigned head)
+put_shape(unsigned char *buf, const Score *s)
 {
 	unsigned char *p = buf + 1 + s->n;
+	unsigned	head = HEAD_VERSION_1 | (unsigned) (s->n - 1);
 	unsigned	flags = 0;
 
-	head |= HEAD_VERSION_1 | (unsigned) (s->n - 1);
 	if (isfinite(s->lo) || isfinite(s->hi))
 	{
 		unsigned char *total = p;
@@ -270,7 +270,7 @@ put_element(unsigned char *p, double value, int64_t at, unsigned form)
 static size_t
 encode_native(const Score *s, unsigned char *buf)
 {
-	unsigned char *p = put_shape(buf, s, 0);
+	unsigned char *p = put_shape(buf, s);
 
 	for (int i = 0; i < s->n; i++)
 	{
@@ -296,39 +296,6 @@ size_t
 score_encode(const Score *s, unsigned char *buf, ScoreForm form)
 {
 	return form == SCORE_NATIVE ? encode_native(s, buf) : score_send(s, buf);
-}
-
-size_t
-score_span_encode(const ScoreSpan *span, unsigned char *buf)
-{
-	unsigned char *p = put_shape(buf, &span->shape, HEAD_SPAN);
-
-	for (int i = 0; i < span->shape.n; i++)
-	{
-		const ScoreElement *low = &span->low[i];
-		const ScoreElement *high = &span->high[i];
-		unsigned	low_form;
-		unsigned	form;
-
-		if (span->shape.c[i].half_life != 0)
-		{
-			low_form = element_form(low->value, low->at);
-			form = element_form(high->value, high->at);
-			form = low_form > form ? low_form : form;
-			p = put_element(p, low->value, low->at, form);
-			p = put_element(p, high->value, high->at, form);
-		}
-		else
-		{
-			low_form = value_form(low->value);
-			form = value_form(high->value);
-			form = low_form > form ? low_form : form;
-			p = put_value(p, low->value, form);
-			p = put_value(p, high->value, form);
-		}
-		buf[1 + i] |= (unsigned char) (form << VALUE_SHIFT);
-	}
-	return (size_t) (p - buf);
 }
 
 /* ----------------------------------------------------------------
@@ -630,6 +597,130 @@ score_span_decode(const unsigned char *buf, size_t len, ScoreSpan *span)
 		c->at = span->low[i].at;
 	}
 	return true;
+}
+
+/* ----------------------------------------------------------------
+ *		Keys of one shape
+ * ----------------------------------------------------------------
+ */
+
+bool
+score_shape_decode(const unsigned char *buf, size_t len, ScoreShape *shape)
+{
+	unsigned char *bytes = (unsigned char *) shape->bytes;
+	unsigned char *mask = (unsigned char *) shape->mask;
+	ScoreSpan	span;
+
+	shape->size = 0;
+	if (!score_span_decode(buf, len, &span))
+		return false;
+	shape->score = span.shape;
+	shape->size = score_shape_size(buf, len);
+	memset(bytes, 0, sizeof(shape->bytes));
+	memset(mask, 0, sizeof(shape->mask));
+	memset(mask, 0xFF, shape->size);
+	memcpy(bytes, buf, shape->size);
+	mask[0] = (unsigned char) ~HEAD_SPAN;
+	memset(mask + 1, SHAPE_BITS, (size_t) span.shape.n);
+	for (int i = 0; i <= span.shape.n; i++)
+		bytes[i] &= mask[i];
+	return true;
+}
+
+/* Eight bytes at a time where the values that follow allow it. */
+bool
+score_shape_matches(const ScoreShape *shape, const unsigned char *buf, size_t len)
+{
+	size_t		words = (shape->size + 7) / 8;
+	uint64_t	difference = 0;
+
+	if (len < shape->size)
+		return false;
+	if (len < 8 * words)
+		return score_same_shape((const unsigned char *) shape->bytes, buf, shape->size);
+	for (size_t i = 0; i < words; i++)
+	{
+		uint64_t	word;
+
+		memcpy(&word, buf + 8 * i, 8);
+		difference |= (word ^ shape->bytes[i]) & shape->mask[i];
+	}
+	return difference == 0;
+}
+
+bool
+score_elements_decode(const ScoreShape *shape, const unsigned char *buf, size_t len, ScoreElements *e)
+{
+	const unsigned char *p = buf + shape->size;
+	const unsigned char *flags = buf + 1;
+	int			n = shape->score.n;
+	size_t		size = 0;
+
+	if (!score_shape_matches(shape, buf, len))
+		return false;
+	e->single = (buf[0] & HEAD_SPAN) == 0;
+	for (int i = 0; i < n; i++)
+		size += value_bytes(flags[i]);
+	if (len != shape->size + (e->single ? size : 2 * size))
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		unsigned	form = flags[i] >> VALUE_SHIFT;
+		ScoreElement *low = &e->low[i];
+		ScoreElement *high = &e->high[i];
+
+		if (shape->score.c[i].half_life != 0)
+		{
+			p = get_element(p, form, &low->value, &low->at);
+			if (!e->single)
+				p = get_element(p, form, &high->value, &high->at);
+		}
+		else
+		{
+			p = get_value(p, form, &low->value);
+			low->at = 0;
+			if (!e->single)
+			{
+				p = get_value(p, form, &high->value);
+				high->at = 0;
+			}
+		}
+	}
+	return true;
+}
+
+size_t
+score_elements_encode(const ScoreShape *shape, const ScoreElements *e, unsigned char *buf)
+{
+	unsigned char *p = buf + shape->size;
+	const ScoreElement *high = score_elements_high(e);
+
+	memcpy(buf, shape->bytes, shape->size);
+	buf[0] |= HEAD_SPAN;
+	for (int i = 0; i < shape->score.n; i++)
+	{
+		unsigned	low_form;
+		unsigned	form;
+
+		if (shape->score.c[i].half_life != 0)
+		{
+			low_form = element_form(e->low[i].value, e->low[i].at);
+			form = element_form(high[i].value, high[i].at);
+			form = low_form > form ? low_form : form;
+			p = put_element(p, e->low[i].value, e->low[i].at, form);
+			p = put_element(p, high[i].value, high[i].at, form);
+		}
+		else
+		{
+			low_form = value_form(e->low[i].value);
+			form = value_form(high[i].value);
+			form = low_form > form ? low_form : form;
+			p = put_value(p, e->low[i].value, form);
+			p = put_value(p, high[i].value, form);
+		}
+		buf[1 + i] |= (unsigned char) (form << VALUE_SHIFT);
+	}
+	return (size_t) (p - buf);
 }
 
 ScoreStatus

@@ -4,9 +4,9 @@
  *	  instant, and those that reach a threshold.
  *
  * Owns the keys, the searches and the check that an index holds one shape. Where
- * a row goes and how pages are split is in score_cluster.c. What a key is, why its
- * bounds hold at every instant, and how keys are measured is in score_bound.c,
- * which knows no server.
+ * a row goes and how pages are split is in score_cluster.c. What a key is and why
+ * its bounds hold at every instant is in score_bound.c, how keys are measured and
+ * widened in score_place.c, and their bytes are score_form.c's; none knows the server.
  *
  * A leaf key is the score itself, so its distance is exact: nothing is rechecked
  * and index-only scans return the column. An inner key is the span of the scores
@@ -14,13 +14,14 @@
  *
  * All scores of an index have one shape (components, half-lives, bounds): only
  * elements with one half-life keep their order for ever. Rows that break this are
- * refused: see compress and ls_check_one_shape.
+ * refused: see compress and check_one_shape.
  */
 #include "score/score_rank.h"
 
 #include "access/gist.h"
 #include "access/gist_private.h"
 #include "access/skey.h"
+#include "access/xact.h"
 #include "libpq/pqformat.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -57,18 +58,8 @@ ls_span_from_datum(Datum datum, ScoreSpan *span)
 		pfree(v);
 }
 
-Datum
-ls_span_to_datum(const ScoreSpan *span, int *size)
-{
-	struct varlena *v = palloc(VARHDRSZ + SCORE_SPAN_MAX_ENCODED);
-
-	*size = VARHDRSZ + (int) score_span_encode(span, (unsigned char *) VARDATA(v));
-	SET_VARSIZE(v, *size);
-	return PointerGetDatum(v);
-}
-
-void
-ls_check_one_shape(const Score *held, const Score *other)
+static void
+check_one_shape(const Score *held, const Score *other)
 {
 	int			component;
 
@@ -81,6 +72,75 @@ ls_check_one_shape(const Score *held, const Score *other)
 			 errhint("Give all scores of the column the same components, half-lives and bounds, or make partial indexes. "
 					 "To change the shape of all rows, drop the index, update the rows and create it again; "
 					 "if the rows of the old shape are gone already, REINDEX.")));
+}
+
+/* A key or score that is not of this shape, or damaged: an error that says which. */
+void
+ls_refuse_key(const ScoreShape *shape, Datum key)
+{
+	ScoreSpan	span;
+
+	ls_span_from_datum(key, &span);
+	check_one_shape(&shape->score, &span.shape);
+	elog(ERROR, "key of an index of class score_ops has an unknown form");
+}
+
+/* Make this the kind of a key, and of all keys of its shape. */
+void
+ls_take_kind(LsKeyKind *kind, Datum key)
+{
+	size_t		len;
+	const unsigned char *bytes = ls_key_bytes(key, &len);
+	int64		now = GetCurrentTransactionStartTimestamp();
+
+	if (kind->shape.size != 0 && score_shape_matches(&kind->shape, bytes, len))
+	{
+		kind->scale.now = now;
+		return;
+	}
+	if (!score_shape_decode(bytes, len, &kind->shape))
+	{
+		ScoreSpan	span;
+
+		ls_span_from_datum(key, &span);	/* fails */
+	}
+	score_scale_init(&kind->scale, &kind->shape.score, now);
+}
+
+/* The kind of the keys that a support function is called with, of which this is the first. */
+LsKeyKind *
+ls_kind_of_call(FmgrInfo *flinfo, Datum key)
+{
+	LsKeyKind  *kind = (LsKeyKind *) flinfo->fn_extra;
+
+	if (kind == NULL)
+	{
+		kind = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(LsKeyKind));
+		kind->shape.size = 0;
+		flinfo->fn_extra = kind;
+	}
+	ls_take_kind(kind, key);
+	return kind;
+}
+
+void
+ls_elements_from_datum(const LsKeyKind *kind, Datum key, ScoreElements *e)
+{
+	size_t		len;
+	const unsigned char *bytes = ls_key_bytes(key, &len);
+
+	if (unlikely(!score_elements_decode(&kind->shape, bytes, len, e)))
+		ls_refuse_key(&kind->shape, key);
+}
+
+Datum
+ls_elements_to_datum(const LsKeyKind *kind, const ScoreElements *e, int *size)
+{
+	struct varlena *v = palloc(VARHDRSZ + SCORE_SPAN_MAX_ENCODED);
+
+	*size = VARHDRSZ + (int) score_elements_encode(&kind->shape, e, (unsigned char *) VARDATA(v));
+	SET_VARSIZE(v, *size);
+	return PointerGetDatum(v);
 }
 
 static void
@@ -196,20 +256,18 @@ leadscore_score_gist_union(PG_FUNCTION_ARGS)
 {
 	GistEntryVector *entries = (GistEntryVector *) PG_GETARG_POINTER(0);
 	int		   *size = (int *) PG_GETARG_POINTER(1);
-	ScoreSpan	all;
-	ScoreSpan	span;
+	const LsKeyKind *kind = ls_kind_of_call(fcinfo->flinfo, entries->vector[0].key);
+	ScoreElements all;
+	ScoreElements one;
 
-	ls_span_from_datum(entries->vector[0].key, &all);
-	score_span_rank(&all);
+	ls_elements_from_datum(kind, entries->vector[0].key, &all);
 	for (int i = 1; i < entries->n; i++)
 	{
-		ls_span_from_datum(entries->vector[i].key, &span);
-		score_span_rank(&span);
-		ls_check_one_shape(&all.shape, &span.shape);
-		score_span_extend(&all, &span);
-		Assert(score_span_contains(&all, &span));
+		ls_elements_from_datum(kind, entries->vector[i].key, &one);
+		score_elements_extend(&kind->scale, &all, &one);
+		Assert(score_elements_contain(&kind->scale, &all, &one));
 	}
-	PG_RETURN_DATUM(ls_span_to_datum(&all, size));
+	PG_RETURN_DATUM(ls_elements_to_datum(kind, &all, size));
 }
 
 /*
@@ -234,7 +292,7 @@ leadscore_score_gist_same(PG_FUNCTION_ARGS)
  * key's column cannot be told (the entry does not say which one it is for).
  */
 static bool
-read_shape_from_root(Relation index, Oid compress, Score *shape)
+read_shape_from_root(Relation index, Oid compress, ScoreShape *shape)
 {
 	int			column = 0;
 	Buffer		buffer;
@@ -262,7 +320,8 @@ read_shape_from_root(Relation index, Oid compress, Score *shape)
 		ItemId		iid = PageGetItemId(page, i);
 		bool		isnull;
 		Datum		key;
-		ScoreSpan	span;
+		const unsigned char *bytes;
+		size_t		len;
 
 		if (ItemIdIsDead(iid))
 			continue;
@@ -270,9 +329,8 @@ read_shape_from_root(Relation index, Oid compress, Score *shape)
 							RelationGetDescr(index), &isnull);
 		if (isnull)
 			continue;
-		ls_span_from_datum(key, &span);
-		*shape = span.shape;
-		found = true;
+		bytes = ls_key_bytes(key, &len);
+		found = score_shape_decode(bytes, len, shape);
 	}
 	UnlockReleaseBuffer(buffer);
 	return found;
@@ -292,31 +350,38 @@ Datum
 leadscore_score_gist_compress(PG_FUNCTION_ARGS)
 {
 	GISTENTRY  *entry = (GISTENTRY *) PG_GETARG_POINTER(0);
-	Score	   *shape = (Score *) fcinfo->flinfo->fn_extra;
-	struct varlena *v;
-	Score		s;
+	ScoreShape *shape = (ScoreShape *) fcinfo->flinfo->fn_extra;
+	const unsigned char *bytes;
+	size_t		len;
 
 	if (!entry->leafkey)
 		PG_RETURN_POINTER(entry);
 
-	ls_score_from_datum(entry->key, &s);
+	bytes = ls_key_bytes(entry->key, &len);
 	if (shape == NULL)
 	{
-		shape = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Score));
+		shape = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(ScoreShape));
 		if (entry->rel == NULL || !read_shape_from_root(entry->rel, fcinfo->flinfo->fn_oid, shape))
-			*shape = s;
+		{
+			if (!score_shape_decode(bytes, len, shape))
+			{
+				Score		s;
+
+				ls_score_from_datum(entry->key, &s);	/* fails */
+			}
+		}
 		fcinfo->flinfo->fn_extra = shape;
 	}
-	ls_check_one_shape(shape, &s);
+	if (unlikely(!score_shape_matches(shape, bytes, len)))
+		ls_refuse_key(shape, entry->key);
 
 	/* keys are stored as they are, so a toasted score must be fetched here */
-	v = PG_DETOAST_DATUM_PACKED(entry->key);
-	if ((Pointer) v != DatumGetPointer(entry->key))
+	if (unlikely((const char *) bytes != VARDATA_ANY(DatumGetPointer(entry->key))))
 	{
 		GISTENTRY  *detoasted = palloc(sizeof(GISTENTRY));
 
-		gistentryinit(*detoasted, PointerGetDatum(v), entry->rel, entry->page,
-					  entry->offset, entry->leafkey);
+		gistentryinit(*detoasted, PointerGetDatum(PG_DETOAST_DATUM_PACKED(entry->key)), entry->rel,
+					  entry->page, entry->offset, entry->leafkey);
 		PG_RETURN_POINTER(detoasted);
 	}
 	PG_RETURN_POINTER(entry);

@@ -5,50 +5,124 @@
  */
 #include "score_fuzz.h"
 
-#include "score_bound.h"
+#include "score_place.h"
 
 #define MAX_SCORES	12
 
+/* of the scores at hand; the values of the first are in it */
+static ScoreShape shape;
+static ScoreScale scale;
+
 static void
-span_of(const Score *s, ScoreSpan *span)
+elements_of(const Score *s, ScoreElements *e)
 {
 	unsigned char bytes[SCORE_MAX_ENCODED];
+	unsigned char part[SCORE_MAX_ENCODED];
 	size_t		size = score_encode(s, bytes, SCORE_NATIVE);
+	int			component;
 
-	MUST(score_span_decode(bytes, size, span));
-	MUST(span->single);
-	score_span_rank(span);
+	if (shape.size == 0)
+	{
+		MUST(score_shape_decode(bytes, size, &shape));
+		score_scale_init(&scale, &shape.score, s->c[0].at);
+	}
+	MUST(score_compare_shape(s, &shape.score, &component) == SCORE_SAME_SHAPE);
+	MUST(score_elements_decode(&shape, bytes, size, e));
+	MUST(e->single);
+	for (int i = 0; i < s->n; i++)
+		MUST(e->low[i].value == s->c[i].value && e->low[i].at == s->c[i].at);
+
+	/* the sanitizer watches that nothing is read beyond the end, wherever it is */
+	for (size_t n = 0; n < size; n++)
+	{
+		memcpy(part + sizeof(part) - n, bytes, n);
+		MUST(!score_elements_decode(&shape, part + sizeof(part) - n, n, e));
+	}
+	MUST(score_elements_decode(&shape, bytes, size, e));
 }
 
 /* Through the stored form and back, as the index does between any two unions. */
 static void
-store(ScoreSpan *span)
+store(ScoreElements *e)
 {
 	unsigned char bytes[SCORE_SPAN_MAX_ENCODED];
 	unsigned char again[SCORE_SPAN_MAX_ENCODED];
-	size_t		size = score_span_encode(span, bytes);
+	size_t		size = score_elements_encode(&shape, e, bytes);
+	ScoreSpan	span;
 
 	MUST(size <= sizeof(bytes));
-	MUST(!score_span_decode(bytes, size - 1, span));
-	MUST(score_decode(bytes, size, SCORE_NATIVE, &span->shape) == SCORE_BAD_FORM);
-	MUST(score_span_decode(bytes, size, span));
-	score_span_rank(span);
-	MUST(score_span_encode(span, again) == size);
+	MUST(!score_span_decode(bytes, size - 1, &span));
+	MUST(!score_elements_decode(&shape, bytes, size - 1, e));
+	MUST(score_decode(bytes, size, SCORE_NATIVE, &span.shape) == SCORE_BAD_FORM);
+	MUST(score_elements_decode(&shape, bytes, size, e));
+	MUST(!e->single);
+	MUST(score_elements_encode(&shape, e, again) == size);
 	MUST(memcmp(bytes, again, size) == 0);
+}
+
+/* As searches read it. */
+static void
+span_of(const ScoreElements *e, ScoreSpan *span)
+{
+	unsigned char bytes[SCORE_SPAN_MAX_ENCODED];
+	size_t		size = score_elements_encode(&shape, e, bytes);
+
+	MUST(score_span_decode(bytes, size, span));
+	MUST(!span->single);
+	for (int i = 0; i < span->shape.n; i++)
+		MUST(span->low[i].value == e->low[i].value && span->low[i].at == e->low[i].at &&
+			 span->high[i].value == e->high[i].value && span->high[i].at == e->high[i].at);
 }
 
 /* A span has the shape of its scores, and the bytes say so. */
 static void
-must_share_shape(const ScoreSpan *span, const Score *s)
+must_share_shape(const ScoreElements *e, const Score *s)
 {
 	unsigned char a[SCORE_SPAN_MAX_ENCODED];
 	unsigned char b[SCORE_MAX_ENCODED];
-	size_t		a_size = score_span_encode(span, a);
+	size_t		a_size = score_elements_encode(&shape, e, a);
 	size_t		b_size = score_encode(s, b, SCORE_NATIVE);
-	size_t		shape = score_shape_size(a, a_size);
+	size_t		size = score_shape_size(a, a_size);
+	ScoreShape	of_span;
 
-	MUST(shape > 0 && shape == score_shape_size(b, b_size));
-	MUST(score_same_shape(a, b, shape) && score_same_shape(b, a, shape));
+	MUST(size > 0 && size == score_shape_size(b, b_size));
+	MUST(score_same_shape(a, b, size) && score_same_shape(b, a, size));
+	MUST(score_shape_decode(a, a_size, &of_span));
+	MUST(score_shape_matches(&of_span, b, b_size) && score_shape_matches(&shape, a, a_size));
+
+	/* and of another shape it says so, too */
+	for (size_t i = 0; i < size; i++)
+	{
+		unsigned char bit = i == 0 ? 1 : i <= (size_t) s->n ? 32 : 128;
+
+		b[i] ^= bit;
+		MUST(!score_shape_matches(&of_span, b, b_size));
+		b[i] ^= bit;
+	}
+}
+
+/* Logarithms are as near as they say, and the order they give is that of ranks. */
+static void
+must_order(const ScoreElements *a, const ScoreElements *b)
+{
+	for (int i = 0; i < scale.n; i++)
+	{
+		const ScaleComponent *c = &scale.c[i];
+		ScoreRank	ra = score_element_rank(a->low[i], c->half_life);
+		ScoreRank	rb = score_element_rank(b->low[i], c->half_life);
+		double		la = score_nearly_log(c, a->low[i], scale.now);
+		double		lb = score_nearly_log(c, b->low[i], scale.now);
+		double		worth = score_nearly_worth(c, a->low[i], scale.now);
+
+		MUST(score_element_order(c, &a->low[i], la, &b->low[i], lb) == score_rank_compare(&ra, &rb));
+		MUST(isfinite(worth) && worth >= shape.score.c[i].lo && worth <= shape.score.c[i].hi);
+		if (c->half_life != 0 && ra.sign != 0 && rb.sign != 0)
+		{
+			double		truth = (double) (ra.whole - rb.whole) + (ra.fraction - rb.fraction);
+
+			MUST(fabs(la - lb - truth) < SCORE_NEARLY);
+		}
+	}
 }
 
 static void
@@ -66,15 +140,34 @@ must_bound(const ScoreSpan *span, const Score *s, int n, int64_t t)
 	}
 }
 
+/* Does one of the worths lie where few digits are none: beyond 2^1000, or back? */
+static bool
+far_away(const ScoreElements *e)
+{
+	for (int i = 0; i < scale.n; i++)
+	{
+		for (int k = 0; k < 2; k++)
+		{
+			ScoreElement x = k == 0 ? e->low[i] : e->high[i];
+			double		age = (double) (x.at - scale.now) * scale.c[i].per_usec;
+
+			if (fabs(age) > 900.0 || (x.value != 0.0 && fabs(log2(fabs(x.value)) + age) > 900.0))
+				return true;
+		}
+	}
+	return false;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	Bytes		bytes = {data, size};
 	Score		s[MAX_SCORES];
-	ScoreSpan	spans[MAX_SCORES];
-	ScoreSpan	left;
-	ScoreSpan	right;
-	ScoreExtent extent;
+	ScoreElements spans[MAX_SCORES];
+	ScoreElements left;
+	ScoreElements right;
+	ScoreSpan	span;
+	ScoreCurve	curve;
 	int			n;
 	int			middle;
 	uint64_t	how;
@@ -104,47 +197,52 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		MUST(score_check(&s[i]) == SCORE_OK);
 	}
 
+	shape.size = 0;
 	for (int i = 0; i < n; i++)
-		span_of(&s[i], &spans[i]);
+		elements_of(&s[i], &spans[i]);
 	left = spans[0];
 	for (int i = 1; i < middle; i++)
-		score_span_extend(&left, &spans[i]);
+		score_elements_extend(&scale, &left, &spans[i]);
 	right = spans[middle];
 	for (int i = middle + 1; i < n; i++)
-		score_span_extend(&right, &spans[i]);
-	left.single = right.single = false;
+		score_elements_extend(&scale, &right, &spans[i]);
 	store(&left);
 	store(&right);
-	score_span_extend(&left, &right);
+	score_elements_extend(&scale, &left, &right);
 	store(&left);
-	MUST(score_span_contains(&left, &right));
 	must_share_shape(&left, &s[0]);
+	MUST(score_elements_contain(&scale, &left, &right));
 	for (int i = 0; i < n; i++)
-		MUST(score_span_contains(&left, &spans[i]));
+		MUST(score_elements_contain(&scale, &left, &spans[i]));
+	for (int i = 1; i < n; i++)
+		must_order(&spans[i - 1], &spans[i]);
 
-	must_bound(&left, s, n, SCORE_MIN_INSTANT);
-	must_bound(&left, s, n, SCORE_END_INSTANT - 1);
+	span_of(&left, &span);
+	must_bound(&span, s, n, SCORE_MIN_INSTANT);
+	must_bound(&span, s, n, SCORE_END_INSTANT - 1);
 	for (int i = 0; i < 6; i++)
-		must_bound(&left, s, n, next_instant(&bytes));
+		must_bound(&span, s, n, next_instant(&bytes));
 	for (int i = 0; i < n && i < 4; i++)
-		must_bound(&left, s, n, s[i].c[0].at);
+		must_bound(&span, s, n, s[i].c[0].at);
 
 	/* measures are finite, and a span need not grow for what it holds */
 	for (int i = 0; i < n; i++)
 	{
-		ScoreExtent one;
+		ScoreMeasured one;
 		float		penalty;
 
-		score_span_extent(&left, s[0].c[0].at, &extent);
-		score_span_extent(&spans[i], s[0].c[0].at, &one);
-		penalty = score_penalty(&extent, &one, s[0].n);
-		MUST(isfinite(penalty) && penalty >= 0.0f);
-		MUST(score_hidden_penalty(&left, &spans[i]) == 0.0f);
-		penalty = score_hidden_penalty(&spans[i], &left);
+		one.e = spans[i];
+		score_measure(&scale, &one);
+		penalty = score_penalty(&scale, &left, &one);
+		MUST(penalty == 0.0f || (isfinite(penalty) && penalty > 0.0f && (far_away(&left) || far_away(&spans[i]))));
+		one.e = left;
+		score_measure(&scale, &one);
+		penalty = score_penalty(&scale, &spans[i], &one);
 		MUST(isfinite(penalty) && penalty >= 0.0f);
 	}
 
 	/* the prefix on the curve never contradicts the order on it */
+	score_curve_init(&curve, s[0].n, how & 1 ? 64 : 44);
 	for (int i = 1; i < n; i++)
 	{
 		ScorePlace	a,
@@ -153,12 +251,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					pb;
 		int			order;
 
-		score_place(&s[i - 1], s[0].c[0].at, &a);
-		score_place(&s[i], s[0].c[0].at, &b);
+		score_place(&scale, &spans[i - 1], &a);
+		score_place(&scale, &spans[i], &b);
 		order = score_place_compare(&a, &b);
 		MUST(order == -score_place_compare(&b, &a));
-		pa = score_place_prefix(&a);
-		pb = score_place_prefix(&b);
+		pa = score_place_prefix(&curve, &a);
+		pb = score_place_prefix(&curve, &b);
 		MUST(pa == pb || (pa < pb) == (order < 0));
 	}
 	return 0;

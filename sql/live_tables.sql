@@ -100,6 +100,48 @@ UPDATE lt.big_lead SET id = id + 10 WHERE id > 1990;
 SELECT count(*) FROM verify('big 1') UNION ALL SELECT count(*) FROM verify('big 2');
 RESET work_mem;
 
+-- the key gets another type, the leads another owner: rescore() follows
+CREATE TABLE lt.firm (id int PRIMARY KEY, size int);
+CREATE TABLE lt.visit (firm int, at timestamptz);
+INSERT INTO lt.firm VALUES (1, 10), (2, 20);
+DO $$ BEGIN
+	PERFORM create_model('lt firm', 'lt.firm', 'lt.visit', event_lead => 'firm');
+	PERFORM add_component('lt firm', 'visits', half_life => '10 days'), add_component('lt firm', 'fit');
+	PERFORM add_rule('lt firm', 'visits', 'visit', 'at IS NOT NULL', 5), add_rule('lt firm', 'fit', 'size', 'size > 5', 'size / 5.0');
+	PERFORM publish('lt firm');
+END $$;
+UPDATE lt.firm SET size = 25 WHERE id = 1;
+ALTER TABLE lt.firm ALTER id TYPE bigint;
+INSERT INTO lt.firm VALUES (30000000000, 7);
+INSERT INTO lt.visit VALUES (1, '2026-01-01');
+UPDATE lt.firm SET size = 26 WHERE id = 1;
+SELECT lead, problem FROM verify('lt firm') ORDER BY lead;
+SELECT rescore('lt firm');
+SELECT * FROM verify('lt firm');
+ALTER TABLE lt.firm ALTER id TYPE text;
+ALTER TABLE lt.visit ALTER firm TYPE text;
+INSERT INTO lt.visit VALUES ('2', '2026-01-02');
+UPDATE lt.firm SET size = 21 WHERE id = '2';
+SELECT rescore('lt firm');
+INSERT INTO lt.firm VALUES ('x', 7);
+INSERT INTO lt.visit VALUES ('x', '2026-01-02');
+UPDATE lt.firm SET size = 22 WHERE id = '2';
+SELECT * FROM verify('lt firm');
+CREATE ROLE lt_owner;
+GRANT USAGE ON SCHEMA lt, leadscore TO lt_owner;
+ALTER TABLE lt.firm OWNER TO lt_owner;
+ALTER TABLE lt.visit OWNER TO lt_owner;
+SET ROLE lt_owner;
+SELECT rescore('lt firm');
+SELECT lead FROM hottest('lt firm', 1, at => '2027-01-01');
+RESET ROLE;
+SET client_min_messages = warning;
+SELECT drop_model('lt firm');
+DROP TABLE lt.firm, lt.visit;
+DROP OWNED BY lt_owner;
+DROP ROLE lt_owner;
+RESET client_min_messages;
+
 -- a column that a rule reads changes its name, its type; is dropped
 INSERT INTO lt.lead VALUES ('00000000-0000-0000-0000-0000000000aa', 'saas', 7);
 ALTER TABLE lt.lead ADD COLUMN note text DEFAULT 'n';

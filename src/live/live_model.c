@@ -280,6 +280,12 @@ compile_model(const char *name)
 	live->model = model;
 	live->score_relid = ls_model_score_relid(model, false);
 	live->shape_type = get_atttype(live->score_relid, SCORE_TABLE_SCORE);
+	if (get_atttype(live->score_relid, SCORE_TABLE_LEAD) != model->key_type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the lead key is now of type %s, and stored scores have keys of type %s",
+						format_type_be(model->key_type),
+						format_type_be(get_atttype(live->score_relid, SCORE_TABLE_LEAD)))));
 	ls_model_shape(model, &live->shape);
 	prepare_keys(live, CurrentMemoryContext);
 	compile_rules(&live->lead_rules, CurrentMemoryContext, model, model->leads, false, false);

@@ -118,6 +118,7 @@ extern void ls_model_resolve(LsModel *model);
 extern char *ls_model_score_table(const char *name);
 extern Oid	ls_model_score_relid(const LsModel *model, bool missing_ok);
 extern void ls_model_tie_table(Oid relid);
+extern void ls_model_follow_leads(const LsModel *model, Oid relid);
 extern const char *ls_model_band(const LsModel *model, double total);
 extern void ls_model_shape(const LsModel *model, Score *shape);
 extern void ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);

@@ -374,6 +374,33 @@ ls_model_tie_table(Oid relid)
 	recordDependencyOn(&table, &extension, DEPENDENCY_AUTO);
 }
 
+/*
+ * A table that belongs to a model, its column lead the key, after the table of
+ * leads was altered: the key may have another type, the leads another owner.
+ */
+void
+ls_model_follow_leads(const LsModel *model, Oid relid)
+{
+	HeapTuple	leads = SearchSysCache1(RELOID, ObjectIdGetDatum(model->leads));
+	Oid			owner;
+	char	   *table = ls_relation_name(relid);
+
+	if (!HeapTupleIsValid(leads))
+		elog(ERROR, "cache lookup failed for relation %u", model->leads);
+	owner = ((Form_pg_class) GETSTRUCT(leads))->relowner;
+	ReleaseSysCache(leads);
+	SPI_connect();
+	if (get_atttype(relid, get_attnum(relid, "lead")) != model->key_type)
+		ls_catalog_execute(psprintf("ALTER TABLE %s ALTER COLUMN lead TYPE %s USING lead::text::%s", table,
+									ls_model_key_declaration(model), ls_type_name(model->key_type)),
+						   0, NULL, NULL, NULL);
+	if (pg_class_aclcheck(relid, owner, ACL_SELECT) != ACLCHECK_OK)
+		ls_catalog_execute(psprintf("GRANT SELECT ON %s TO %s WITH GRANT OPTION", table,
+									quote_identifier(GetUserNameFromId(owner, false))),
+						   0, NULL, NULL, NULL);
+	SPI_finish();
+}
+
 /* The band a total is in; NULL: below all of them. */
 const char *
 ls_model_band(const LsModel *model, double total)

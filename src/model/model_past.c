@@ -111,7 +111,10 @@ ls_past_keep(const LsModel *model)
 
 	table_close(leads, NoLock);
 	if (past_table_exists(model))
+	{
+		ls_model_follow_leads(model, get_relname_relid(name, ls_schema_oid()));
 		ls_model_tie_table(get_relname_relid(name, ls_schema_oid()));
+	}
 	SPI_connect();
 	ls_catalog_execute("SELECT pg_get_triggerdef(oid) LIKE '%' || replace(replace(replace($3, '\\', '\\\\'), '%', '\\%'), '_', '\\_')"
 					   " FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
@@ -265,6 +268,7 @@ static void
 write_past(Relation rel, HeapTuple tuple, AttrNumber key, const char *model, int ncolumns, char **columns)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
+	Oid			past = get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model), ls_schema_oid());
 	Oid		   *types = palloc((ncolumns + 1) * sizeof(Oid));
 	Datum	   *values = palloc((ncolumns + 1) * sizeof(Datum));
 	char	   *nulls = palloc((ncolumns + 2) * sizeof(char));
@@ -272,6 +276,9 @@ write_past(Relation rel, HeapTuple tuple, AttrNumber key, const char *model, int
 	int			n = 0;
 	bool		isnull;
 
+	/* the key's type was altered: scores are not kept, until rescore() alters ours */
+	if (TupleDescAttr(desc, key - 1)->atttypid != get_atttype(past, get_attnum(past, "lead")))
+		return;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "INSERT INTO %s (lead, until, old) SELECT $1, now(), '{}'::jsonb", past_table(model));
 	types[n] = TupleDescAttr(desc, key - 1)->atttypid;

@@ -280,19 +280,12 @@ ls_model_store_scores(LsModel *model)
 
 	if (ls_scores_hook)
 		ls_scores_hook(model, LS_SCORES_BEGIN);
+	ls_model_follow_leads(model, relid);
 	stored = table_open(relid, ExclusiveLock);
 	persistence = stored->rd_rel->relpersistence;
 	CheckTableNotInUse(stored, "publish");
 	ls_model_analyse(model);
 	ls_past_keep(model);
-	if (TupleDescAttr(RelationGetDescr(stored), 0)->atttypid != model->key_type)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the lead key of model \"%s\" is of type %s, and its stored scores have keys of type %s",
-						model->name, format_type_be(model->key_type),
-						format_type_be(TupleDescAttr(RelationGetDescr(stored), 0)->atttypid)),
-				 errhint("ALTER TABLE %s ALTER COLUMN lead TYPE %s, as the owner of the extension.",
-						 ls_relation_name(relid), format_type_be(model->key_type))));
 	heap = make_new_heap(relid, stored->rd_rel->reltablespace, stored->rd_rel->relam,
 						 persistence, ExclusiveLock);
 	target = table_open(heap, AccessExclusiveLock);

@@ -54,6 +54,10 @@ SELECT create_model('x', 'md.lead', lead_key => 'nix');
 :code
 SELECT create_model('x', 'md.lead_view');
 :code
+CREATE TABLE md.account (id int PRIMARY KEY);
+CREATE TABLE md.call (id bigserial PRIMARY KEY, account_id int, at timestamptz);
+SELECT create_model('x', 'md.account', 'md.call');
+DROP TABLE md.call, md.account;
 SELECT create_model('x', 'md.lead', event_at => 'at');
 :code
 SELECT create_model('x', 'md.lead', 'md.unrelated');

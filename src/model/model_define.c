@@ -149,6 +149,22 @@ find_lead_key(Relation leads, const char *given)
 	return attno;
 }
 
+/*
+ * The column of the events that has the name of the lead key; none if it is more
+ * likely the event's own key: one called "id", or one that is numbered by itself.
+ */
+static AttrNumber
+column_named_as_key(Relation events, const char *key)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(events), key);
+	Form_pg_attribute column;
+
+	if (attno <= 0 || pg_strcasecmp(key, "id") == 0)
+		return InvalidAttrNumber;
+	column = column_of(events, attno);
+	return column->attidentity || (column->atthasdef && !column->attgenerated) ? InvalidAttrNumber : attno;
+}
+
 /* The column of the events that says which lead an event is of. */
 static AttrNumber
 find_event_lead(Relation events, Relation leads, AttrNumber key, const char *given)
@@ -176,13 +192,15 @@ find_event_lead(Relation events, Relation leads, AttrNumber key, const char *giv
 			}
 		}
 		if (found != 1)
-			attno = get_attnum(RelationGetRelid(events), NameStr(key_column->attname));
+			attno = column_named_as_key(events, NameStr(key_column->attname));
 		if (attno <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("cannot tell which column of table \"%s\" is the lead of an event",
 							RelationGetRelationName(events)),
-					 errdetail("It has %s to table \"%s\", and no column \"%s\".",
+					 errdetail(get_attnum(RelationGetRelid(events), NameStr(key_column->attname)) > 0 ?
+							   "It has %s to table \"%s\", and its column \"%s\" seems to be its own key." :
+							   "It has %s to table \"%s\", and no column \"%s\".",
 							   found == 0 ? "no foreign key" : "several foreign keys",
 							   RelationGetRelationName(leads), NameStr(key_column->attname)),
 					 errhint("Say which column it is: event_lead => '...'.")));

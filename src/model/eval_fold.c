@@ -26,6 +26,7 @@
 #include <math.h>
 #include <sys/mman.h>
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "model/eval_fold.h"
@@ -324,6 +325,7 @@ split_range(LsFold *fold)
 		Word	   *entry = entry_at(fold, i);
 		uint64		hash = hash_key(entry_key(fold, entry));
 
+		CHECK_FOR_INTERRUPTS();
 		if (!hash_in_range(&fold->range, hash))
 			continue;
 		memmove(entry_at(fold, n), entry, fold->entry_words * sizeof(Word));
@@ -547,6 +549,7 @@ compare_hits(const void *a, const void *b)
 	const Hit  *x = a;
 	const Hit  *y = b;
 
+	CHECK_FOR_INTERRUPTS();		/* there may be many to sort */
 	for (int i = 0; i < LS_FOLD_KEY_WORDS; i++)
 		if (x->key.word[i] != y->key.word[i])
 			return x->key.word[i] < y->key.word[i] ? -1 : 1;
@@ -653,6 +656,7 @@ ls_fold_finish(LsFold *fold)
 		const LsRule *rule = &fold->model->rules[hit->rule];
 		Word	   *entry;
 
+		CHECK_FOR_INTERRUPTS();
 		if (hit->points == 0)
 			continue;
 		entry = ls_fold_in_range(fold, hit->key) ? get_entry(fold, hash_key(hit->key), hit->key) : NULL;

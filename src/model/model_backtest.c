@@ -91,6 +91,7 @@ read_outcomes(const char *query, const Interval *before, Trial *trial)
 		Datum		at = SPI_getbinval(tuple, desc, 2, &no_at);
 		bool		won = DatumGetBool(SPI_getbinval(tuple, desc, 3, &no_outcome));
 
+		CHECK_FOR_INTERRUPTS();
 		/* a lead whose outcome is not known yet says nothing */
 		if (lead == NULL || no_at || no_outcome)
 			continue;
@@ -135,6 +136,7 @@ score_trial(LsModel *model, const Trial *trial, Scored *scored)
 		int64		i = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull)) - 1;
 		Score		score;
 
+		CHECK_FOR_INTERRUPTS();
 		ls_score_from_datum(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2, &isnull), &score);
 		if (i >= 0 && i < trial->n)
 			scored->total[i] = score_total(&score, DatumGetTimestampTz(trial->ats[i]));
@@ -181,6 +183,7 @@ compare_ranked(const void *a, const void *b)
 	double		x = ((const Ranked *) a)->total;
 	double		y = ((const Ranked *) b)->total;
 
+	CHECK_FOR_INTERRUPTS();
 	return x < y ? -1 : x > y ? 1 : ((const Ranked *) a)->i - ((const Ranked *) b)->i;
 }
 

@@ -113,6 +113,7 @@ typedef struct LsModel
 /* model_catalog.c */
 extern LsModel *ls_model_load(const char *name, int version);
 extern void ls_model_check_owner(const LsModel *model);
+extern void ls_model_check_sees_events(const LsModel *model);
 extern void ls_model_lock(const char *name);
 extern void ls_model_resolve(LsModel *model);
 extern char *ls_model_score_table(const char *name);

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 #include "model/model.h"
@@ -322,6 +323,25 @@ ls_model_check_owner(const LsModel *model)
 {
 	if (!ls_owns_relation(model->leads, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(model->leads));
+}
+
+/*
+ * What is stored, or compared with it, must come from all events. A table of
+ * events of another owner may hide some of them by row security.
+ */
+void
+ls_model_check_sees_events(const LsModel *model)
+{
+	if (!OidIsValid(model->events) || check_enable_rls(model->events, InvalidOid, true) != RLS_ENABLED)
+		return;
+	for (int i = 0; i < model->nrules; i++)
+		if (model->rules[i].enabled && model->rules[i].event)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("row-level security of table \"%s\" may hide events from user \"%s\"",
+							get_rel_name(model->events), GetUserNameFromId(GetUserId(), false)),
+					 errdetail("The stored scores of model \"%s\" hold all events.", model->name),
+					 errhint("Let the owner of the table do it, or a role with BYPASSRLS.")));
 }
 
 /* Keep others from changing the model until the end of the transaction. */

@@ -227,6 +227,7 @@ fill_heap(LsModel *model, Relation target)
 {
 	StoreReceiver store = {0};
 	ErrorContextCallback callback;
+	LsUser		caller;
 	int			level;
 
 	callback.callback = scoring_error_callback;
@@ -248,6 +249,10 @@ fill_heap(LsModel *model, Relation target)
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 	level = ls_portable_settings();
+	/* all leads, as triggers see them: an owner's policies are not for what he stores */
+	GetUserIdAndSecContext(&caller.userid, &caller.sec_context);
+	SetUserIdAndSecContext(caller.userid, caller.sec_context | SECURITY_NOFORCE_RLS);
+	ls_model_check_sees_events(model);
 	model->newest_event = DT_NOEND;
 	if (!ls_scan_scores(model, target, scan_progress, &store, &store.rows))
 	{
@@ -255,6 +260,7 @@ fill_heap(LsModel *model, Relation target)
 		fill_by_query(model, &store);
 		ls_judge_end(model, true);
 	}
+	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
 	PopActiveSnapshot();
 	pgstat_progress_end_command();

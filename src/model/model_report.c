@@ -71,8 +71,9 @@ ls_visible_leads_clause(const LsModel *model)
 {
 	if (check_enable_rls(model->leads, InvalidOid, true) != RLS_ENABLED)
 		return "";
-	return psprintf(" WHERE EXISTS (SELECT FROM %s l WHERE l.%s = s.lead)",
-					ls_relation_name(model->leads), quote_identifier(model->lead_key));
+	return psprintf(" WHERE EXISTS (SELECT FROM %s l WHERE l.%s %s s.lead)",
+					ls_relation_name(model->leads), quote_identifier(model->lead_key),
+					ls_key_equality(model->key_type));
 }
 
 /* "fit 35, engagement 41.2": what the components contribute, rounded for reading. */
@@ -412,8 +413,8 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	bool		isnull = true;
 
 	SPI_connect();
-	ls_user_query(psprintf("SELECT s.score FROM %s s WHERE s.lead %s $1::%s",
-						ls_relation_name(ls_model_score_relid(model, false)),
+	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s $1::%s",
+						ls_relation_name(ls_model_score_relid(model, false)), ls_visible_leads_clause(model),
 						ls_key_equality(model->key_type), ls_type_name(model->key_type)),
 			   1, types, values);
 	if (SPI_processed > 0)
@@ -466,6 +467,7 @@ leadscore_verify(PG_FUNCTION_ARGS)
 	Portal		portal;
 	int			level;
 
+	ls_model_check_sees_events(model);
 	ls_model_analyse(model);
 	ls_judge_begin(model);
 	InitMaterializedSRF(fcinfo, 0);

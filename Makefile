@@ -35,6 +35,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_run.o \
 				src/model/model_catalog.o \
 				src/model/model_condition.o \
+				src/model/model_create.o \
 				src/model/model_define.o \
 				src/model/model_failure.o \
 				src/model/model_publish.o \

@@ -10,8 +10,11 @@
  */
 #include "score/score_rank.h"
 
+#include <math.h>
+
 #include "access/gist.h"
 #include "common/hashfn.h"
+#include "utils/rel.h"
 #include "utils/sortsupport.h"
 
 PG_FUNCTION_INFO_V1(leadscore_score_gist_penalty);
@@ -33,9 +36,14 @@ typedef struct PlacedRow
 	size_t		len;			/* of key; 0: none yet */
 	char		key[SCORE_SPAN_MAX_ENCODED];
 	ScoreMeasured measured;
+
+	/* the page it was last asked about, up to which key, and the best one so far */
+	Page		page;
+	OffsetNumber offset;
+	double		enough;
 } PlacedRow;
 
-static const PlacedRow *
+static PlacedRow *
 placed_row(FunctionCallInfo fcinfo, Datum key)
 {
 	PlacedRow  *row = (PlacedRow *) fcinfo->flinfo->fn_extra;
@@ -47,6 +55,7 @@ placed_row(FunctionCallInfo fcinfo, Datum key)
 		row = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(PlacedRow));
 		row->kind.shape.size = 0;
 		row->len = 0;
+		row->page = NULL;
 		fcinfo->flinfo->fn_extra = row;
 	}
 	if (row->len != len || memcmp(row->key, bytes, len) != 0)
@@ -57,8 +66,25 @@ placed_row(FunctionCallInfo fcinfo, Datum key)
 		score_measure(&row->kind.scale, &row->measured);
 		memcpy(row->key, bytes, len);
 		row->len = len;
+		row->page = NULL;
 	}
 	return row;
+}
+
+/*
+ * The growth above which a key of a page cannot be chosen: that of the best one
+ * before it. Pages are gone through from the first offset to the last; of an index
+ * of several columns ours may not decide, so that all of it must be told.
+ */
+static double *
+enough_for(PlacedRow *row, const GISTENTRY *entry)
+{
+	if (entry->page == NULL || entry->page != row->page || entry->offset <= row->offset ||
+		entry->rel == NULL || IndexRelationGetNumberOfKeyAttributes(entry->rel) > 1)
+		row->enough = INFINITY;
+	row->page = entry->page;
+	row->offset = entry->offset;
+	return &row->enough;
 }
 
 /*
@@ -71,11 +97,11 @@ leadscore_score_gist_penalty(PG_FUNCTION_ARGS)
 	GISTENTRY  *page = (GISTENTRY *) PG_GETARG_POINTER(0);
 	GISTENTRY  *added = (GISTENTRY *) PG_GETARG_POINTER(1);
 	float	   *penalty = (float *) PG_GETARG_POINTER(2);
-	const PlacedRow *row = placed_row(fcinfo, added->key);
+	PlacedRow  *row = placed_row(fcinfo, added->key);
 	ScoreElements held;
 
 	ls_elements_from_datum(&row->kind, page->key, &held);
-	*penalty = score_penalty(&row->kind.scale, &held, &row->measured);
+	*penalty = score_penalty(&row->kind.scale, &held, &row->measured, enough_for(row, page));
 	PG_RETURN_POINTER(penalty);
 }
 
@@ -390,7 +416,7 @@ place_datum(Datum datum, BuildState *state, ScoreElements *e, ScorePlace *place)
 		int			prefix_bits = 64;
 
 		ls_take_kind(&state->kind, datum);
-		if (!state->kind.scale.ages && state->memos == NULL)
+		if (state->kind.scale.nages == 0 && state->memos == NULL)
 		{
 			prefix_bits = CURVE_BITS(state->kind.scale.n);
 			state->tie_mask = (UINT64CONST(1) << (64 - prefix_bits)) - 1;

@@ -24,7 +24,7 @@ score_scale_init(ScoreScale *scale, const Score *shape, int64_t now)
 
 	scale->n = shape->n;
 	scale->now = now;
-	scale->ages = false;
+	scale->nages = 0;
 	for (int i = 0; i < shape->n; i++)
 	{
 		const ScoreComponent *from = &shape->c[i];
@@ -34,7 +34,10 @@ score_scale_init(ScoreScale *scale, const Score *shape, int64_t now)
 
 		c->half_life = from->half_life;
 		c->per_usec = from->half_life != 0 ? 1.0 / (double) from->half_life : 0.0;
-		scale->ages |= from->half_life != 0;
+		if (from->half_life != 0)
+			scale->order[shape->n - ++scale->nages] = i;
+		else
+			scale->order[i - scale->nages] = i;
 		/* clamping to these saturates as well */
 		c->lo = from->lo < -DBL_MAX ? -DBL_MAX : from->lo;
 		c->hi = from->hi > DBL_MAX ? DBL_MAX : from->hi;
@@ -220,7 +223,7 @@ score_measure(const ScoreScale *scale, ScoreMeasured *m)
 }
 
 /* growth that is none, and hides what may be more at other instants */
-#define NO_POINTS	1e-9
+#define NO_POINTS	2e-9
 
 /*
  * Growth in points comes first. Keys that need not grow now may have to grow
@@ -276,24 +279,38 @@ hidden_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMe
 	return growth > 0.0 ? pack_penalty(growth, false) : 0.0f;
 }
 
-float
-score_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMeasured *added)
+/* Twice the growth of one component. */
+static inline double
+growth_twice(const ScoreScale *scale, int i, const ScoreElement *low, const ScoreElement *high,
+			 const ScoreMeasured *added)
 {
-	const ScoreElement *held_high = score_elements_high(held);
+	double		down = nearly_worth(&scale->c[i], &low[i], scale->now) - added->least[i];
+	double		up = added->most[i] - nearly_worth(&scale->c[i], &high[i], scale->now);
+
+	/* of each the positive part, without a branch that nobody could foresee */
+	return (down + fabs(down)) + (up + fabs(up));
+}
+
+/*
+ * What does not age comes first, since it costs next to nothing, and often tells
+ * that another key of the page is the better one.
+ */
+float
+score_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMeasured *added, double *enough)
+{
+	const ScoreElement *high = score_elements_high(held);
+	int			nfixed = scale->n - scale->nages;
 	double		growth = 0.0;
 
-	for (int i = 0; i < scale->n; i++)
-	{
-		const ScaleComponent *c = &scale->c[i];
-		double		down = nearly_worth(c, &held->low[i], scale->now) - added->least[i];
-		double		up = added->most[i] - nearly_worth(c, &held_high[i], scale->now);
-
-		/* twice the positive part of each, without a branch that none could foresee */
-		growth += (down + fabs(down)) + (up + fabs(up));
-	}
+	for (int k = 0; k < nfixed; k++)
+		growth += growth_twice(scale, scale->order[k], held->low, high, added);
+	for (int k = nfixed; k < scale->n && growth <= *enough; k++)
+		growth += growth_twice(scale, scale->order[k], held->low, high, added);
+	if (growth < *enough)
+		*enough = growth;
 	if (growth > NO_POINTS)
 		return pack_penalty(growth * 0.5, true);
-	return scale->ages ? hidden_penalty(scale, held, added) : 0.0f;
+	return scale->nages > 0 ? hidden_penalty(scale, held, added) : 0.0f;
 }
 
 /* ----------------------------------------------------------------

@@ -25,10 +25,11 @@ typedef struct ScaleComponent
 typedef struct ScoreScale
 {
 	int			n;
-	bool		ages;			/* does any component? */
+	int			nages;			/* components that age */
 	int64_t		now;			/* the instant of all measures */
 	double		unit;			/* of the curve's coordinates */
 	ScaleComponent c[SCORE_MAX_COMPONENTS];
+	int			order[SCORE_MAX_COMPONENTS];	/* those that age are last */
 } ScoreScale;
 
 extern void score_scale_init(ScoreScale *scale, const Score *shape, int64_t now);
@@ -86,9 +87,11 @@ extern void score_measure(const ScoreScale *scale, ScoreMeasured *m);	/* from m-
 
 /*
  * How much a key would have to grow to hold another: in points, now, and where
- * that is nothing, in half-lives. Never below 0.
+ * that is nothing, in half-lives. Never below 0. What is more points than enough
+ * need not be told in full; a smaller number of points becomes what is enough.
  */
-extern float score_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMeasured *added);
+extern float score_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMeasured *added,
+						   double *enough);
 
 /*
  * A place on a Z-order curve through the contributions now. The prefix has the

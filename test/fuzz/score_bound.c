@@ -229,16 +229,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < n; i++)
 	{
 		ScoreMeasured one;
+		double		enough = INFINITY;
 		float		penalty;
+		float		at_most;
 
 		one.e = spans[i];
 		score_measure(&scale, &one);
-		penalty = score_penalty(&scale, &left, &one);
+		penalty = score_penalty(&scale, &left, &one, &enough);
 		MUST(penalty == 0.0f || (isfinite(penalty) && penalty > 0.0f && (far_away(&left) || far_away(&spans[i]))));
 		one.e = left;
 		score_measure(&scale, &one);
-		penalty = score_penalty(&scale, &spans[i], &one);
+		enough = INFINITY;
+		penalty = score_penalty(&scale, &spans[i], &one, &enough);
 		MUST(isfinite(penalty) && penalty >= 0.0f);
+
+		/* told in part, it is no less than what is enough, nor more than the whole */
+		enough *= 0.5;
+		at_most = score_penalty(&scale, &spans[i], &one, &enough);
+		MUST(at_most <= penalty && (penalty == 0.0f) == (at_most == 0.0f));
 	}
 
 	/* the prefix on the curve never contradicts the order on it */

@@ -64,6 +64,7 @@ OBJS_live =		src/live/live_attach.o \
 				src/live/live_trigger.o \
 				src/live/live_truncate.o
 OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
+				src/pipeline/pipeline_load.o \
 				src/pipeline/pipeline_cache.o \
 				src/pipeline/pipeline_guard.o \
 				src/pipeline/pipeline_move.o \

@@ -159,8 +159,31 @@ CREATE TRIGGER swallow BEFORE INSERT ON dml.p_d FOR EACH ROW EXECUTE FUNCTION dm
 UPDATE dml.p SET stage = 'd' WHERE id = 1;
 SELECT * FROM dml.check('dml.p');
 SELECT lead, kind, from_stage, to_stage FROM stage_history WHERE relation = 'dml.p'::regclass AND kind NOT IN ('entry', 'move') ORDER BY id;
-TRUNCATE dml.p;
+-- TRUNCATE of one partition, of one made or attached later, of one that was detached, of all
+INSERT INTO dml.p (id) VALUES (41), (42);
+CREATE TABLE dml.p_sub (LIKE dml.p) PARTITION BY LIST (id);
+CREATE TABLE dml.p_sub1 PARTITION OF dml.p_sub FOR VALUES IN (1, 2, 3);
+DELETE FROM dml.p_d;
+ALTER TABLE dml.p DETACH PARTITION dml.p_d;
+ALTER TABLE dml.p ATTACH PARTITION dml.p_sub FOR VALUES IN ('d');
+CREATE TABLE dml.p_sub2 PARTITION OF dml.p_sub DEFAULT;
+SELECT tgrelid::regclass AS has, tgenabled FROM pg_trigger WHERE tgname = '!leadscore_truncate' AND tgrelid::regclass::text LIKE 'dml.p%' ORDER BY 1;
+UPDATE dml.p SET stage = 'b' WHERE id = 41;
+UPDATE dml.p SET stage = 'c' WHERE id = 41;
+UPDATE dml.p SET stage = 'd' WHERE id = 41;
+TRUNCATE dml.p_sub2;
+SELECT kind, from_stage, to_stage FROM stage_history WHERE relation = 'dml.p'::regclass AND lead = '41' ORDER BY id DESC LIMIT 1;
+BEGIN; DROP TRIGGER "!leadscore_truncate" ON dml.p_c; SELECT relation, finding FROM audit() WHERE relation LIKE 'dml.p%'; ROLLBACK;
+BEGIN; TRUNCATE dml.p_ab; ROLLBACK;
+TRUNCATE dml.p_ab;
+TRUNCATE dml.p_d;
 SELECT * FROM dml.check('dml.p') WHERE wrong IS NOT NULL;
+INSERT INTO dml.p (id) VALUES (51);
+TRUNCATE dml.p;
+SELECT * FROM dml.check('dml.p') WHERE wrong IS NOT NULL OR lead = '51';
+SELECT lead, kind FROM stage_history WHERE relation = 'dml.p'::regclass AND kind = 'truncated' ORDER BY id;
+SELECT unenforce('dml.p');
+SELECT count(*) AS left_on_partitions FROM pg_trigger t WHERE tgname = '!leadscore_truncate' AND tgrelid IN (SELECT relid FROM pg_partition_tree('dml.p'));
 
 -- DDL under a live session: the next statement follows
 ALTER TABLE dml.t RENAME COLUMN stage TO "the stage"; ALTER TABLE dml.t RENAME TO t2; ALTER SCHEMA dml RENAME TO dml2;
@@ -174,7 +197,7 @@ UPDATE dml.t SET stage = 'b' WHERE id = 3;
 ALTER TABLE dml.t ALTER stage TYPE varchar(20);
 \set VERBOSITY default
 UPDATE dml.t SET stage = 'd' WHERE id = 3;
-BEGIN; SELECT drop_transition('dml', 'c', 'd'); SELECT add_transition('dml', 'c', 'b'); SELECT drop_stage('dml', 'd'); SELECT publish_pipeline('dml'); UPDATE dml.t SET stage = 'd' WHERE id = 3; ROLLBACK;
+BEGIN; DELETE FROM dml.t WHERE stage = 'd'; SELECT drop_transition('dml', 'c', 'd'); SELECT add_transition('dml', 'c', 'b'); SELECT drop_stage('dml', 'd'); SELECT publish_pipeline('dml'); UPDATE dml.t SET stage = 'd' WHERE id = 3; ROLLBACK;
 UPDATE dml.t SET stage = 'd' WHERE id = 3;
 PREPARE move AS UPDATE dml.t SET stage = $1 WHERE id = $2;
 EXECUTE move('d', 1); EXECUTE move('d', 5);

@@ -48,6 +48,13 @@ CREATE EVENT TRIGGER leadscore_forget_dropped ON sql_drop WHEN TAG IN ('DROP TAB
 	EXECUTE FUNCTION leadscore.forget_dropped();
 COMMENT ON EVENT TRIGGER leadscore_forget_dropped IS 'takes dropped tables off the list of enforced ones';
 
+CREATE FUNCTION leadscore.follow_partitions() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'leadscore_follow_partitions' LANGUAGE c;
+COMMENT ON FUNCTION leadscore.follow_partitions() IS 'event trigger: gives new partitions of enforced tables the trigger on TRUNCATE, which is not inherited';
+CREATE EVENT TRIGGER leadscore_follow_partitions ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+	EXECUTE FUNCTION leadscore.follow_partitions();
+COMMENT ON EVENT TRIGGER leadscore_follow_partitions IS 'gives new partitions of enforced tables the trigger on TRUNCATE';
+
 CREATE FUNCTION leadscore.time_in_stage(relation regclass)
 	RETURNS TABLE (lead text, stage text, since timestamptz, days float8)
 	LANGUAGE sql STABLE

@@ -177,6 +177,10 @@ extern void ls_owner_end(LsOwnerSection *section);
 extern void ls_path_begin(int *nest);
 extern uint64 ls_owner_sql(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
 
+/* pipeline_load.c */
+extern bool ls_rules_load(LsRules *rules, Relation rel);
+extern AttrNumber ls_stage_column(Relation rel);
+
 /* pipeline_cache.c */
 extern void ls_pipeline_init(void);
 extern LsRules *ls_rules_get(Relation rel);

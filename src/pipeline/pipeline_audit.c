@@ -296,6 +296,10 @@ audit_triggers(Findings *f)
 				   " CROSS JOIN (VALUES ('" LS_TRIGGER_STAGE "'), ('" LS_TRIGGER_DELETE "'), ('" LS_TRIGGER_TRUNCATE "')) n(name)"
 				   " LEFT JOIN pg_trigger t ON t.tgrelid = e.relation AND t.tgname = n.name"
 				   " WHERE t.tgenabled IS DISTINCT FROM 'A' ORDER BY 1, n.name");
+	query_findings(f, "SELECT p.relid::regclass::text, NULL::int8, format('trigger %s is %s', '" LS_TRIGGER_TRUNCATE "', CASE WHEN t.tgenabled IS NULL THEN 'missing' ELSE 'not enabled ALWAYS' END)"
+				   " FROM leadscore.enforced e CROSS JOIN LATERAL pg_partition_tree(e.relation) p JOIN pg_class c ON c.oid = p.relid AND c.relkind = 'r'"
+				   " LEFT JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgname = '" LS_TRIGGER_TRUNCATE "'"
+				   " WHERE p.isleaf AND p.level > 0 AND t.tgenabled IS DISTINCT FROM 'A' ORDER BY 1");
 }
 
 /*

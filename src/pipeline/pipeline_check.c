@@ -16,15 +16,16 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #include "pipeline/pipeline.h"
 
 PG_FUNCTION_INFO_V1(leadscore_check_pipeline);
 
-/* one text column of a catalog query over ($1 = pipeline), as strings */
+/* one text column of a query over ($1 = pipeline), as strings; latest: of what is committed now */
 static List *
-strings(const char *sql, const char *pipeline)
+query_strings(const char *sql, const char *pipeline, bool latest)
 {
 	LsOwnerSection section;
 	MemoryContext caller = CurrentMemoryContext;
@@ -33,8 +34,12 @@ strings(const char *sql, const char *pipeline)
 	List	   *result = NIL;
 
 	ls_owner_begin(&section);
-	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, false, 0) != SPI_OK_SELECT)
+	if (latest)
+		PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, latest, 0) != SPI_OK_SELECT)
 		elog(ERROR, "reading the pipeline catalog failed");
+	if (latest)
+		PopActiveSnapshot();
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char	   *string = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
@@ -45,6 +50,12 @@ strings(const char *sql, const char *pipeline)
 	}
 	ls_owner_end(&section);
 	return result;
+}
+
+static List *
+strings(const char *sql, const char *pipeline)
+{
+	return query_strings(sql, pipeline, false);
 }
 
 /* the tables under a pipeline, as oids */
@@ -257,6 +268,47 @@ check_guards(const char *pipeline)
 	return findings;
 }
 
+/*
+ * Leads in stages that the live version has and the draft drops: nothing would
+ * lead them out. Counted with our owner's rights, over all rows, so only for whoever
+ * may publish; who does so (lock) bars writers first, that none comes in meanwhile.
+ */
+static List *
+check_dropped_stages(const char *pipeline, bool lock)
+{
+	List	   *dropped = strings("SELECT s.stage FROM leadscore.pipeline_stage s JOIN leadscore.pipeline p"
+								  " ON p.pipeline = s.pipeline AND p.live_version = s.version WHERE s.pipeline = $1"
+								  " AND NOT EXISTS (SELECT FROM leadscore.pipeline_stage d"
+								  "  WHERE d.pipeline = s.pipeline AND d.version = 0 AND d.stage = s.stage) ORDER BY s.ordinal", pipeline);
+	List	   *findings = NIL;
+	ListCell   *lc;
+	char	   *list;
+
+	if (dropped == NIL ||
+		!has_privs_of_role(GetUserId(), get_role_oid(linitial(strings("SELECT owner FROM leadscore.pipeline WHERE pipeline = $1",
+																	  pipeline)), true)))
+		return NIL;
+	foreach(lc, dropped)
+		lfirst(lc) = quote_literal_cstr((char *) lfirst(lc));
+	list = ls_join(dropped, ", ", ", ");
+
+	foreach(lc, tables_under(pipeline))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), lock ? ShareRowExclusiveLock : AccessShareLock);
+		const char *stage = quote_identifier(get_attname(RelationGetRelid(rel), ls_stage_column(rel), false));
+		char	   *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+													   RelationGetRelationName(rel));
+
+		findings = list_concat(findings,
+							   query_strings(psprintf("SELECT format('table %%s: %%s in stage %%s, which is dropped', %s,"
+												" CASE WHEN count(*) = 1 THEN '1 lead is' ELSE count(*) || ' leads are' END, %s::text)"
+												" FROM %s WHERE %s::text IN (%s) AND $1 IS NOT NULL GROUP BY %s::text ORDER BY %s::text",
+												quote_literal_cstr(table), stage, table, stage, list, stage, stage), pipeline, true));
+		table_close(rel, NoLock);
+	}
+	return findings;
+}
+
 static List *
 findings_of(const char *pipeline)
 {
@@ -271,14 +323,17 @@ void
 ls_refuse_findings(const char *pipeline)
 {
 	List	   *findings = findings_of(pipeline);
+	List	   *standing = check_dropped_stages(pipeline, true);
 
+	findings = list_concat(findings, standing);
 	if (findings != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg_plural("pipeline \"%s\" cannot be published: there is %d thing to mend",
 							   "pipeline \"%s\" cannot be published: there are %d things to mend",
 							   list_length(findings), pipeline, list_length(findings)),
-				 errdetail_internal("%s.", ls_join(findings, ";\n", ";\n"))));
+				 errdetail_internal("%s.", ls_join(findings, ";\n", ";\n")),
+				 standing != NIL ? errhint("Move these leads first; leadscore.override() lets the pipeline's override role do it where no transition does.") : 0));
 }
 
 /* after publishing: the rules must compile on every table under the pipeline */
@@ -308,7 +363,7 @@ leadscore_check_pipeline(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("there is no pipeline \"%s\"", pipeline)));
-	foreach(lc, findings_of(pipeline))
+	foreach(lc, list_concat(findings_of(pipeline), check_dropped_stages(pipeline, false)))
 	{
 		Datum		value = CStringGetTextDatum((char *) lfirst(lc));
 		bool		isnull = false;

@@ -15,6 +15,7 @@
 #include "catalog/index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -32,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(leadscore_enforce);
 PG_FUNCTION_INFO_V1(leadscore_unenforce);
+PG_FUNCTION_INFO_V1(leadscore_follow_partitions);
 
 static char *
 qualified_name(Relation rel)
@@ -232,11 +234,58 @@ caller_sql(const char *sql)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
 }
 
+/*
+ * Triggers on TRUNCATE are not inherited by partitions as row triggers are, and
+ * one partition can be truncated by itself: each has its own. LEAVES_LACKING
+ * are those in the tree of a table that have none and that the caller may give it to.
+ */
+#define LEAVES_LACKING \
+	"SELECT t.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(%s) t JOIN pg_catalog.pg_class c ON c.oid = t.relid" \
+	" WHERE t.isleaf AND t.level > 0 AND c.relkind = 'r' AND pg_catalog.has_table_privilege(c.oid, 'TRIGGER')" \
+	" AND pg_catalog.pg_has_role(c.relowner, 'USAGE')" \
+	" AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = '" LS_TRIGGER_TRUNCATE "')"
+#define LEAVES_HAVING \
+	"SELECT t.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(%u) t" \
+	" JOIN pg_catalog.pg_trigger g ON g.tgrelid = t.relid AND g.tgname = '" LS_TRIGGER_TRUNCATE "' WHERE t.level > 0"
+
+/* the tables that a query names by their oids */
+static List *
+caller_tables(const char *sql)
+{
+	List	   *relids = NIL;
+	bool		isnull;
+
+	caller_sql(sql);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		relids = lappend_oid(relids, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+	return relids;
+}
+
+static char *
+table_of(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+static void
+create_truncate_trigger(Oid relid)
+{
+	/* the event trigger below may have been quicker */
+	if (OidIsValid(get_trigger_oid(relid, LS_TRIGGER_TRUNCATE, true)))
+		return;
+	caller_sql(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION leadscore.enforce_stage()",
+						quote_identifier(LS_TRIGGER_TRUNCATE), table_of(relid)));
+	caller_sql(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table_of(relid), quote_identifier(LS_TRIGGER_TRUNCATE)));
+}
+
 static void
 drop_triggers(Oid relid, const char *table)
 {
 	static const char *const names[] = {LS_TRIGGER_STAGE, LS_TRIGGER_DELETE, LS_TRIGGER_TRUNCATE};
+	ListCell   *lc;
 
+	foreach(lc, caller_tables(psprintf(LEAVES_HAVING, relid)))
+		caller_sql(psprintf("DROP TRIGGER %s ON %s", quote_identifier(LS_TRIGGER_TRUNCATE), table_of(lfirst_oid(lc))));
 	for (size_t i = 0; i < lengthof(names); i++)
 	{
 		if (OidIsValid(get_trigger_oid(relid, names[i], true)))
@@ -249,9 +298,10 @@ drop_triggers(Oid relid, const char *table)
  * wants a subscriber to take over stages unchecked sets them to ORIGIN there.
  */
 static void
-create_triggers(const char *table, const char *stage, const char *key, Jsonb *fields)
+create_triggers(Oid relid, const char *table, const char *stage, const char *key, Jsonb *fields)
 {
-	static const char *const names[] = {LS_TRIGGER_STAGE, LS_TRIGGER_DELETE, LS_TRIGGER_TRUNCATE};
+	static const char *const names[] = {LS_TRIGGER_STAGE, LS_TRIGGER_DELETE};
+	ListCell   *lc;
 	StringInfoData columns;
 	JsonbIterator *it = JsonbIteratorInit(&fields->root);
 	JsonbValue	value;
@@ -272,10 +322,38 @@ create_triggers(const char *table, const char *stage, const char *key, Jsonb *fi
 						quote_identifier(LS_TRIGGER_STAGE), table));
 	caller_sql(psprintf("CREATE TRIGGER %s AFTER DELETE ON %s FOR EACH ROW WHEN (leadscore.enforced_columns(%s)) EXECUTE FUNCTION leadscore.enforce_stage()",
 						quote_identifier(LS_TRIGGER_DELETE), table, columns.data));
-	caller_sql(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION leadscore.enforce_stage()",
-						quote_identifier(LS_TRIGGER_TRUNCATE), table));
 	for (size_t i = 0; i < lengthof(names); i++)
 		caller_sql(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, quote_identifier(names[i])));
+	create_truncate_trigger(relid);
+	foreach(lc, caller_tables(psprintf(LEAVES_LACKING, psprintf("%u", relid))))
+		create_truncate_trigger(lfirst_oid(lc));
+}
+
+/*
+ * Event trigger: a partition that was created in, or attached to, an enforced
+ * table gets the trigger too. One that was detached keeps it, without effect.
+ */
+Datum
+leadscore_follow_partitions(PG_FUNCTION_ARGS)
+{
+	int			nest;
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("follow_partitions() can only be called as an event trigger")));
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	foreach(lc, caller_tables(psprintf("SELECT DISTINCT x.relid FROM pg_catalog.pg_event_trigger_ddl_commands() d"
+							 " JOIN leadscore.enforced e ON e.relation = ANY (ARRAY(SELECT pg_catalog.pg_partition_ancestors(d.objid)))"
+							 " CROSS JOIN LATERAL (" LEAVES_LACKING ") x(relid)"
+							 " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.object_type = 'table'", "e.relation")))
+		create_truncate_trigger(lfirst_oid(lc));
+	SPI_finish();
+	AtEOXact_GUC(true, nest);
+	return PointerGetDatum(NULL);
 }
 
 /* one row of history for each lead that is there already; returns their number */
@@ -398,7 +476,7 @@ leadscore_enforce(PG_FUNCTION_ARGS)
 	table = qualified_name(rel);
 	table_close(rel, NoLock);
 	drop_triggers(relid, table);
-	create_triggers(table, stage, key, fields);
+	create_triggers(relid, table, stage, key, fields);
 	CommandCounterIncrement();
 	rel = table_open(relid, NoLock);
 

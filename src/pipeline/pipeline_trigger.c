@@ -281,7 +281,25 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 	}
 }
 
-/* every lead that a TRUNCATE takes away; the table is locked already */
+/* whether TRUNCATE fires our trigger on this very partition */
+static bool
+fires_by_itself(Relation leaf)
+{
+	for (int i = 0; leaf->trigdesc != NULL && i < leaf->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &leaf->trigdesc->triggers[i];
+
+		if (strcmp(trigger->tgname, LS_TRIGGER_TRUNCATE) == 0)
+			return trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
+	}
+	return false;
+}
+
+/*
+ * Every lead that a TRUNCATE takes away; the table is locked already. Of a
+ * partitioned table, TRUNCATE fires the triggers of each partition too: here
+ * come only those that have none.
+ */
 static void
 truncate_all(LsRules *rules, Relation rel)
 {
@@ -294,7 +312,7 @@ truncate_all(LsRules *rules, Relation rel)
 	{
 		Relation	leaf = table_open(lfirst_oid(lc), NoLock);
 
-		if (leaf->rd_rel->relkind == RELKIND_RELATION)
+		if (leaf->rd_rel->relkind == RELKIND_RELATION && (leaf == rel || !fires_by_itself(leaf)))
 		{
 			LsRules    *leaf_rules = leaf == rel ? rules : ls_rules_get(leaf);
 			TupleTableSlot *slot = table_slot_create(leaf, NULL);
@@ -345,7 +363,10 @@ leadscore_enforce_stage(PG_FUNCTION_ARGS)
 				 errhint("leadscore.enforce() makes the triggers that are needed.")));
 
 	rel = data->tg_relation;
-	rules = ls_rules_get(rel);
+	/* a partition that was detached keeps this trigger */
+	rules = truncate ? ls_rules_find(rel) : ls_rules_get(rel);
+	if (rules == NULL)
+		return PointerGetDatum(NULL);
 
 	if (truncate)
 		truncate_all(rules, rel);

@@ -1,7 +1,7 @@
 # Laws L6 and L7 under load and after kill -9: four writers move leads at random,
 # by every kind of statement, legal or not; then every history, replayed, must
 # give the lead's stage, and consist of transitions of the pipeline only.
-# LS_SOAK=1: 60 seconds instead of a few. LS_SEED sets the seed.
+# LS_SOAK=1: 60 seconds instead of a few, and 20 kills. LS_SEED sets the seed.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -13,7 +13,8 @@ use LeadscoreTest;
 
 my $seed = seed();
 my $seconds = $ENV{LS_SOAK} ? 60 : 4;
-my $node = new_node('stress');
+my $kills = $ENV{LS_SOAK} ? 20 : 4;
+my $node = new_node('stress', 'restart_after_crash = on');
 $node->safe_psql('postgres', q{
 CREATE EXTENSION leadscore;
 ALTER DATABASE postgres SET search_path = public, leadscore;
@@ -82,9 +83,9 @@ foreach my $i (0 .. $#scripts)
 }
 
 # A COMMIT that fails to serialise ends a client, so each is a loop of short runs.
-sub writers
+sub start_writers
 {
-	my ($time, $crash) = @_;
+	my ($time) = @_;
 	my @children;
 	my $connect = $node->connstr('postgres');
 	my $end = time() + $time;
@@ -97,37 +98,66 @@ sub writers
 			my $round = 0;
 			open STDOUT, '>', '/dev/null';
 			open STDERR, '>', '/dev/null';
+			$ENV{PGAPPNAME} = 'writer';
 			while (time() < $end)
 			{
 				system('pgbench', '-n', '-c', '1', '-t', '40', '--random-seed=' . ($seed + 1000 * $w + $round++),
-					(map { ('-f', $_) } @files), $connect);
+					(map { ('-f', $_) } @files), $connect) == 0 or select(undef, undef, undef, 0.02);
 			}
 			# no END blocks of the test framework in the child
 			exec 'true';
 		}
 		push @children, $pid;
 	}
-	if ($crash)
-	{
-		sleep 2;
-		$node->stop('immediate');
-	}
-	waitpid($_, 0) foreach @children;
-	return;
+	$seed += 7919;
+	return @children;
 }
 
-writers($seconds, 0);
+my @children = start_writers($seconds);
+waitpid($_, 0) foreach @children;
 my $moves = $node->safe_psql('postgres', q{SELECT count(*) FROM leadscore.stage_history WHERE kind = 'move'});
-cmp_ok($moves, '>', 100, "4 writers for $seconds s (seed $seed): $moves moves were made");
+cmp_ok($moves, '>', 100, "4 writers for $seconds s (seed " . seed() . "): $moves moves were made");
 is($node->safe_psql('postgres', 'SELECT lead, why FROM wrong ORDER BY 1, 2 LIMIT 20'), '', 'every history is legal and ends where the lead is');
 is($node->safe_psql('postgres', 'SELECT finding FROM leadscore.audit()'), '', 'audit finds nothing');
 
-# kill -9 in the middle of writing
-writers(3, 1);
-$node->start;
-is($node->safe_psql('postgres', 'SELECT lead, why FROM wrong ORDER BY 1, 2 LIMIT 20'), '', 'the same after a crash');
-my $after = $node->safe_psql('postgres', q{SELECT count(*) FROM leadscore.stage_history WHERE kind = 'move'});
-cmp_ok($after, '>=', $moves, "no recorded move is lost ($after moves)");
+# kill -9 in the middle of writing, again and again: in turn of the postmaster, and
+# of one writing backend, after which the server throws out the others and recovers
+foreach my $round (1 .. $kills)
+{
+	my $what = $round % 2 ? 'the postmaster' : 'a backend';
+
+	@children = start_writers(3);
+	select(undef, undef, undef, 1 + rand(1));
+	$moves = $node->safe_psql('postgres', q{SELECT count(*) FROM leadscore.stage_history WHERE kind = 'move'});
+	if ($round % 2)
+	{
+		$node->kill9;
+		waitpid($_, 0) foreach @children;
+		# the orphaned backends have to notice first
+		foreach (1 .. 60)
+		{
+			last if run_log([ 'pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, 'start' ]);
+			sleep 1;
+		}
+		$node->_update_pid(1);
+	}
+	else
+	{
+		my $victim = '';
+		foreach (1 .. 200)
+		{
+			$victim = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
+				WHERE application_name = 'writer' ORDER BY state = 'active' DESC, random() LIMIT 1});
+			last if $victim ne '' && kill('KILL', $victim);
+		}
+		waitpid($_, 0) foreach @children;
+		$node->poll_query_until('postgres', 'SELECT true', 't');
+		like(slurp_file($node->logfile), qr/\(PID $victim\) was terminated by signal 9/, "kill -9 number $round hit a writer");
+	}
+	is($node->safe_psql('postgres', 'SELECT lead, why FROM wrong ORDER BY 1, 2 LIMIT 20'), '', "history, replayed, gives the stages after kill -9 number $round, of $what");
+	cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM leadscore.stage_history WHERE kind = 'move'}), '>=', $moves, 'and no recorded move is lost');
+}
+is($node->safe_psql('postgres', 'SELECT finding FROM leadscore.audit()'), '', 'audit finds nothing');
 $node->stop;
 
 done_testing();

@@ -55,6 +55,21 @@ SELECT * FROM diff('m', 2);
 SELECT grade, count(*), round(min(fit_points)) AS least_fit, round(min(engagement_points)) AS least_engagement
 FROM grades('m', at => '2026-01-16') GROUP BY grade ORDER BY grade;
 SELECT grade, count(*) FROM grades('m', fit_steps => '{18, 4, 1}', engagement_steps => '{10, 5, 2}', at => '2026-01-16') GROUP BY grade ORDER BY grade;
+-- as a view: of models with two bounded axes, whose scores one may read
+SELECT component, half_life, hi FROM leadscore.component c JOIN leadscore.model USING (model) WHERE model = 'm' AND version = live_version ORDER BY ordinal;
+SELECT create_model('m axisless', 'mv.lead') IS NOT NULL, add_component('m axisless', 'fit') IS NOT NULL, add_rule('m axisless', 'fit', 'all', 'staff > 0', 1) IS NOT NULL, publish('m axisless');
+SELECT count(*), count(*) FILTER (WHERE grade <> expected) AS wrong, count(DISTINCT grade) > 1 AS several FROM (
+	SELECT g.grade, (CASE WHEN p[1] >= 0.75 * f.hi THEN 'A' WHEN p[1] >= 0.5 * f.hi THEN 'B' WHEN p[1] >= 0.25 * f.hi THEN 'C' ELSE 'D' END) ||
+		(CASE WHEN p[2] >= 0.75 * e.hi THEN 1 WHEN p[2] >= 0.5 * e.hi THEN 2 WHEN p[2] >= 0.25 * e.hi THEN 3 ELSE 4 END) AS expected
+	FROM leadscore.grade g JOIN (SELECT lead, parts(score, now()) AS p FROM leadscore.score_m) s USING (lead),
+		(SELECT hi FROM leadscore.component WHERE model = 'm' AND version = 0 AND component = 'fit') f,
+		(SELECT hi FROM leadscore.component WHERE model = 'm' AND version = 0 AND component = 'engagement') e
+	WHERE g.model = 'm') x;
+SELECT DISTINCT model FROM leadscore.grade WHERE model LIKE 'm%';
+CREATE ROLE mv_nobody; SET ROLE mv_nobody;
+SELECT count(*) FROM leadscore.grade;
+RESET ROLE; DROP ROLE mv_nobody;
+SELECT drop_model('m axisless');
 
 -- what is refused
 SELECT revert('m', 0);

@@ -151,6 +151,26 @@ AS 'MODULE_PATHNAME', 'leadscore_grades' LANGUAGE C STABLE;
 COMMENT ON FUNCTION leadscore.grades(text, text, text, float8[], float8[], timestamptz) IS
 'two-axis grade A1 .. D4 of every stored score: the letter from what one component contributes at the instant, the digit from another; steps are the least points for A, B, C and for 1, 2, 3, by default 75, 50 and 25 % of the component''s upper bound';
 
+CREATE VIEW leadscore.grade AS
+SELECT m.model, g.lead, g.grade, g.fit_points, g.engagement_points
+FROM (SELECT o.model,
+			 (SELECT c.component FROM leadscore.component c
+			  WHERE c.model OPERATOR(pg_catalog.=) o.model AND c.version OPERATOR(pg_catalog.=) o.live_version
+				AND c.half_life IS NULL AND c.hi OPERATOR(pg_catalog.>) 0 AND c.hi OPERATOR(pg_catalog.<) 'infinity'
+			  ORDER BY c.ordinal LIMIT 1) AS fit,
+			 (SELECT c.component FROM leadscore.component c
+			  WHERE c.model OPERATOR(pg_catalog.=) o.model AND c.version OPERATOR(pg_catalog.=) o.live_version
+				AND c.half_life IS NOT NULL AND c.hi OPERATOR(pg_catalog.>) 0 AND c.hi OPERATOR(pg_catalog.<) 'infinity'
+			  ORDER BY c.ordinal LIMIT 1) AS engagement
+	  FROM leadscore.model o
+	  WHERE pg_catalog.has_table_privilege(pg_catalog.to_regclass('leadscore.' OPERATOR(pg_catalog.||)
+				pg_catalog.quote_ident('score_' OPERATOR(pg_catalog.||) o.model)), 'SELECT')) m,
+	 LATERAL leadscore.grades(m.model, m.fit, m.engagement) g
+WHERE m.fit IS NOT NULL AND m.engagement IS NOT NULL;
+COMMENT ON VIEW leadscore.grade IS
+'two-axis grade A1 .. D4 of every stored score as of now, in all models whose scores one may read: the letter from the first component that does not age and has an upper bound, the digit from the first that ages and has one; steps as in leadscore.grades';
+GRANT SELECT ON leadscore.grade TO PUBLIC;
+
 CREATE FUNCTION leadscore.backtest(model text, outcomes text, version int DEFAULT NULL, against int DEFAULT NULL, before interval DEFAULT '0',
 	OUT measure text, OUT part text, OUT leads bigint, OUT won bigint, OUT value float8, OUT low float8, OUT high float8, OUT note text)
 RETURNS SETOF record

@@ -74,6 +74,7 @@ DO $$ BEGIN
 END $$;
 RESET client_min_messages;
 SELECT on_crossing('lc', 'warm', stage => 'mql');
+SELECT on_crossing('lc', 'hot', stage => 'clyent');
 SELECT on_crossing('lc', 'hot', stage => 'client');
 INSERT INTO lc.lead VALUES (20, 'l20@example.com', 'saas', 'lead');
 INSERT INTO lc.event (lead_id, kind, at) VALUES (20, 'demo', now());
@@ -135,6 +136,17 @@ UPDATE leadscore.score_lc SET score = '1 | 5@2026-01-01T00:00:00Z/10d[,100]' WHE
 SELECT lead, problem FROM verify('lc');
 SELECT repair('lc', '9'), repair('lc', '12345');
 SELECT * FROM verify('lc');
+
+-- a model that is broken does not keep cool() from the others
+CREATE TABLE lc.gone (id int PRIMARY KEY);
+SELECT create_model('lb', 'lc.gone'), add_component('lb', 'fit'), add_rule('lb', 'fit', 'there', 'id > 0', 1) \g /dev/null
+SELECT publish('lb') \g /dev/null
+SET client_min_messages = error;
+DROP TABLE lc.gone;
+RESET client_min_messages;
+SELECT cool('lb');
+SELECT cool() >= 0 AS cooled;
+SELECT drop_model('lb') \g /dev/null
 
 -- leave
 SELECT unsubscribe('crm') > 0 AS had_messages;

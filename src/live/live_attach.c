@@ -500,15 +500,27 @@ leadscore_on_crossing(PG_FUNCTION_ARGS)
 				 errhint("SELECT * FROM leadscore.band WHERE model = '%s' lists its bands.", name)));
 	if (!PG_ARGISNULL(2))
 	{
-		Oid			relation[1] = {OIDOID};
-		Datum		leads[1] = {ObjectIdGetDatum(model->leads)};
+		Oid			stage_types[2] = {OIDOID, TEXTOID};
+		Datum		stage[2] = {ObjectIdGetDatum(model->leads), values[2]};
 
-		ls_catalog_execute("SELECT FROM leadscore.enforced WHERE relation::oid = $1", 1, relation, leads, NULL);
+		ls_catalog_execute("SELECT p.pipeline, EXISTS (SELECT FROM leadscore.pipeline_stage s WHERE s.pipeline = p.pipeline"
+						   " AND s.version = p.live_version AND lower(s.stage) = lower($2))"
+						   " FROM leadscore.enforced e JOIN leadscore.pipeline p USING (pipeline)"
+						   " WHERE e.relation::oid = $1", 2, stage_types, stage, NULL);
 		if (SPI_processed == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the stages of table \"%s\" are not enforced", get_rel_name(model->leads)),
 					 errhint("Run leadscore.enforce() on it first, or leave stage null.")));
+		if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), "t") != 0)
+		{
+			char	   *pipeline = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("pipeline \"%s\" has no stage \"%s\"", pipeline, TextDatumGetCString(values[2])),
+					 errhint("SELECT * FROM leadscore.pipeline_stage WHERE pipeline = '%s' lists its stages.", pipeline)));
+		}
 	}
 	if (PG_ARGISNULL(2) && !notify)
 	{

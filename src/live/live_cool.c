@@ -261,6 +261,49 @@ cool_model(const char *name)
 	return crossings;
 }
 
+/*
+ * The same for one of all models: what is wrong with it must not keep the others
+ * waiting. Nothing of it is done then.
+ */
+static int64
+try_cool_model(const char *name)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	volatile int64 crossings = 0;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		crossings = cool_model(name);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+		if (ls_live_is_severe(error))
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("model \"%s\" was not cooled: %s", name, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint ? errhint("%s", error->hint) : 0));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return crossings;
+}
+
 Datum
 leadscore_cool(PG_FUNCTION_ARGS)
 {
@@ -292,7 +335,7 @@ leadscore_cool(PG_FUNCTION_ARGS)
 		}
 		SPI_finish();
 		foreach(cell, names)
-			crossings += cool_model(lfirst(cell));
+			crossings += try_cool_model(lfirst(cell));
 	}
 	PG_RETURN_INT64(crossings);
 }

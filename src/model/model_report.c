@@ -56,6 +56,25 @@ ls_user_query(const char *sql, int nargs, Oid *types, Datum *values)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
 }
 
+/* The same for more rows than fit into memory. */
+static Portal
+user_cursor(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Portal volatile portal = NULL;
+
+	PG_TRY();
+	{
+		portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, values, NULL, true, 0);
+	}
+	PG_CATCH();
+	{
+		ls_rethrow_without(sql, context);
+	}
+	PG_END_TRY();
+	return portal;
+}
+
 static Datum
 result_datum(uint64 row, int column, bool *isnull)
 {
@@ -473,13 +492,12 @@ leadscore_verify(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	level = ls_portable_settings();
-	portal = SPI_cursor_open_with_args(NULL,
-									   psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version, s.later <= $1"
-												" FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
-												ls_relation_name(ls_model_score_relid(model, false)),
-												ls_visible_leads_clause(model),
-												ls_query_scores(model, LS_ALL_LEADS, true), equality),
-									   1, types, values, NULL, true, 0);
+	portal = user_cursor(psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version, s.later <= $1"
+								  " FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
+								  ls_relation_name(ls_model_score_relid(model, false)),
+								  ls_visible_leads_clause(model),
+								  ls_query_scores(model, LS_ALL_LEADS, true), equality),
+						 1, types, values);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, 1000);

@@ -35,7 +35,6 @@ typedef struct LiveRules
 	LsProgram  *program;		/* NULL: there are none */
 	int			n;
 	const LsRule **rules;		/* as numbered in the program */
-	bool	   *reported;		/* a failure was reported in this session */
 } LiveRules;
 
 /* A published model as the triggers need it; read only once it is made. */
@@ -61,7 +60,8 @@ typedef struct LiveModel
 	Oid			key_output;
 	Oid			key_eq;				/* operator */
 	RegProcedure key_eq_proc;
-	Expr	   *event_key;			/* key of an event's lead; NULL: the column as it is */
+	int16		event_int_len;		/* an integer of another width; else 0 */
+	Expr	   *event_key;			/* key of an event's lead; NULL: the column as it is, or an integer */
 
 	/* plans of live_rebuild.c and live_store.c, made when first used */
 	SPIPlanPtr	lead_plan;

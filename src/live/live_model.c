@@ -202,7 +202,6 @@ compile_rules(LiveRules *result, MemoryContext context, const LsModel *model, Oi
 	Relation	rel;
 
 	result->rules = MemoryContextAlloc(context, Max(model->nrules, 1) * sizeof(LsRule *));
-	result->reported = MemoryContextAllocZero(context, Max(model->nrules, 1) * sizeof(bool));
 	for (int i = 0; i < model->nrules; i++)
 	{
 		const LsRule *rule = &model->rules[i];
@@ -236,7 +235,7 @@ prepare_keys(LiveModel *live, MemoryContext context)
 	bool		varlena;
 
 	get_typlenbyval(model->key_type, &live->key_len, &live->key_byval);
-	live->key_is_int = base == INT8OID || base == INT4OID || base == INT2OID;
+	live->key_is_int = ls_is_integer(base);
 	live->key_eq = type->eq_opr;
 	live->key_eq_proc = get_opcode(type->eq_opr);
 	if (!OidIsValid(type->cmp_proc))
@@ -248,7 +247,10 @@ prepare_keys(LiveModel *live, MemoryContext context)
 		fmgr_info_cxt(type->hash_proc, &live->key_hash, context);
 	getTypeOutputInfo(model->key_type, &live->key_output, &varlena);
 
-	if (OidIsValid(model->events) && getBaseType(model->event_lead_type) != base)
+	if (OidIsValid(model->events) && getBaseType(model->event_lead_type) != base &&
+		live->key_is_int && ls_is_integer(model->event_lead_type))
+		live->event_int_len = get_typlen(model->event_lead_type);
+	else if (OidIsValid(model->events) && getBaseType(model->event_lead_type) != base)
 	{
 		int32		typmod;
 		Oid			collation;

@@ -12,9 +12,11 @@
 
 #include "access/attmap.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/tupconvert.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -25,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
@@ -141,21 +144,80 @@ typedef struct EventChange
 	ExprContext *econtext;
 } EventChange;
 
+/* An integer of another width as a key; false: no key can have this value. */
+static bool
+integer_key(const LiveModel *live, Datum column, Datum *key)
+{
+	int64		value = live->event_int_len == 2 ? DatumGetInt16(column) :
+		live->event_int_len == 4 ? DatumGetInt32(column) : DatumGetInt64(column);
+
+	switch (live->key_len)
+	{
+		case 2:
+			*key = Int16GetDatum((int16) value);
+			return value == (int16) value;
+		case 4:
+			*key = Int32GetDatum((int32) value);
+			return value == (int32) value;
+		default:
+			*key = Int64GetDatum(value);
+			return true;
+	}
+}
+
+/*
+ * A column of another type, cast to that of the key. A value that cannot be cast
+ * is no lead's, and the writer's statement goes on, at the price of a subtransaction.
+ */
+static bool
+cast_key(EventChange *change, TupleTableSlot *slot, Datum *key)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool found = false;
+
+	ResetExprContext(change->econtext);
+	change->econtext->ecxt_scantuple = slot;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		bool		isnull;
+
+		*key = ExecEvalExprSwitchContext(change->key, change->econtext, &isnull);
+		found = !isnull;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (ls_live_is_severe(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		FreeErrorData(error);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return found;
+}
+
 /* The key of the lead that an event is of; false: none. */
 static bool
 event_key(EventChange *change, TupleTableSlot *slot, Datum *key)
 {
 	bool		isnull;
 
-	if (change->key == NULL)
-		*key = slot_getattr(slot, change->live->model->event_lead_attno, &isnull);
-	else
-	{
-		ResetExprContext(change->econtext);
-		change->econtext->ecxt_scantuple = slot;
-		*key = ExecEvalExprSwitchContext(change->key, change->econtext, &isnull);
-	}
-	return !isnull;
+	if (change->key != NULL)
+		return cast_key(change, slot, key);
+	*key = slot_getattr(slot, change->live->model->event_lead_attno, &isnull);
+	if (isnull)
+		return false;
+	return change->live->event_int_len == 0 || integer_key(change->live, *key, key);
 }
 
 static void
@@ -406,23 +468,30 @@ change_leads(Change *change, LiveModel *live, int depth)
  * ----------------------------------------------------------------
  */
 
-/* All rows of a table (only: not of its children), read with the rights of its owner. */
+/* Hand over a row of a table that came or goes, in a context of its own. */
 static void
-read_table(Change *change, bool only, bool added, RowCallback callback, void *arg)
+hand_over(Change *change, TupleTableSlot *slot, bool added, RowCallback callback, void *arg, MemoryContext context)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(context);
+
+	CHECK_FOR_INTERRUPTS();
+	callback(map_row(change, slot), added, arg);
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextReset(context);
+}
+
+/* The rows of a foreign table, with the rights of its owner. */
+static void
+read_foreign(Change *change, bool added, RowCallback callback, void *arg, MemoryContext context)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsHeapTuple);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext oldcontext;
 	LiveIdentity identity;
 	Portal		portal;
 	uint64		rows;
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, true);
-	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT t FROM %s%s t", only ? "ONLY " : "",
-													  ls_relation_name(RelationGetRelid(change->rel))),
+	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT t FROM ONLY %s t", ls_relation_name(RelationGetRelid(change->rel))),
 									   0, NULL, NULL, NULL, true, 0);
 	ls_live_become_self(&identity);
 	do
@@ -436,12 +505,8 @@ read_table(Change *change, bool only, bool added, RowCallback callback, void *ar
 		{
 			HeapTupleData tuple;
 
-			CHECK_FOR_INTERRUPTS();
 			ls_live_store_row(slot, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &tuple);
-			oldcontext = MemoryContextSwitchTo(context);
-			callback(map_row(change, slot), added, arg);
-			MemoryContextSwitchTo(oldcontext);
-			MemoryContextReset(context);
+			hand_over(change, slot, added, callback, arg, context);
 		}
 		ls_live_become_self(&identity);
 		ExecClearTuple(slot);
@@ -449,46 +514,75 @@ read_table(Change *change, bool only, bool added, RowCallback callback, void *ar
 	} while (rows > 0);
 	SPI_cursor_close(portal);
 	SPI_finish();
-	PopActiveSnapshot();
-	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* The rows of any other: nobody's rights matter, as for a trigger that gets them. */
+static void
+read_table(Change *change, bool added, RowCallback callback, void *arg, MemoryContext context)
+{
+	TupleTableSlot *slot = table_slot_create(change->rel, NULL);
+	TableScanDesc scan = table_beginscan(change->rel, GetActiveSnapshot(), 0, NULL);
+	LiveIdentity identity;
+
+	ls_live_become_table_owner(&identity, change->owner, false);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		hand_over(change, slot, added, callback, arg, context);
+	ls_live_become_self(&identity);
+	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
 /*
- * What the rows of a table give (added) or take away, that is or was a partition
- * or child of the model's table of events or leads. Only adds up: the caller
- * applies it, once the rows have come or gone. The fold is made in the current
- * memory context.
+ * What the rows of a table and of what is below it (only: not below it) give
+ * (added) or take away, that is or was a partition or child of the model's table
+ * of events or leads. Only adds up: the caller applies it, once the rows have
+ * come or gone. The fold is made in the current memory context.
  */
 LiveFold *
 ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only, bool added, const char *cause)
 {
 	LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), cause);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore table", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext rows = AllocSetContextCreate(context, "leadscore row", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext oldcontext = MemoryContextSwitchTo(context);
-	Change		change = {.rel = table_open(relid, AccessShareLock)};
+	Oid			root = events ? live->model->events : live->model->leads;
 	EventChange event = {.live = live, .fold = fold, .bulk = true};
 	LeadChange	lead = {.live = live, .fold = fold};
+	RowCallback callback = events ? event_row : lead_row;
+	void	   *arg = events ? (void *) &event : (void *) &lead;
 	LiveIdentity identity;
+	List	   *relids = only ? list_make1_oid(relid) : find_all_inheritors(relid, AccessShareLock, NULL);
+	ListCell   *cell;
 
-	change.owner = change.rel->rd_rel->relowner;
-	map_columns(&change, events ? live->model->events : live->model->leads);
-	ls_live_become_table_owner(&identity, change.owner, false);
+	ls_live_become_table_owner(&identity, ls_live_owner_of(root), false);
 	if (events)
 		begin_events(&event);
 	else
 		ls_live_eval_begin(&lead.eval, live, &live->lead_rules);
 	ls_live_become_self(&identity);
-	if (events)
-		read_table(&change, only, added, event_row, &event);
-	else
-		read_table(&change, only, added, lead_row, &lead);
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+	foreach(cell, relids)
+	{
+		Change		change = {.rel = table_open(lfirst_oid(cell), AccessShareLock)};
+
+		change.owner = change.rel->rd_rel->relowner;
+		map_columns(&change, root);
+		if (change.rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+			read_foreign(&change, added, callback, arg, rows);
+		else if (change.rel->rd_rel->relkind == RELKIND_RELATION)
+			read_table(&change, added, callback, arg, rows);
+		end_change(&change);
+		table_close(change.rel, NoLock);
+	}
+	PopActiveSnapshot();
+
 	if (events)
 		end_events(&event);
 	else
 		ls_live_eval_end(&lead.eval);
-	end_change(&change);
-	table_close(change.rel, NoLock);
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 	return fold;

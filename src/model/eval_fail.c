@@ -136,9 +136,12 @@ ls_expression_fails(Expr *expr)
 	return fails_anyhow((Node *) expr, NULL) ? LS_FAILS_ANYHOW : LS_FAILS_PLAINLY;
 }
 
-/* Is the error about the row and the rule, and not about the server or the session? */
+/*
+ * Is the error about the row and the rule, and not about the server or the session?
+ * undone: whatever was under way was rolled back.
+ */
 bool
-ls_error_is_of_rule(const ErrorData *error)
+ls_error_is_of_rule(const ErrorData *error, bool undone)
 {
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
@@ -146,8 +149,10 @@ ls_error_is_of_rule(const ErrorData *error)
 		case ERRCODE_INSUFFICIENT_RESOURCES:
 		case ERRCODE_TRANSACTION_ROLLBACK:
 		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
 			return false;
+		case ERRCODE_INTERNAL_ERROR:
+			/* other extensions raise what is wrong with a value as one, too */
+			return undone && error->sqlerrcode == ERRCODE_INTERNAL_ERROR;
 		default:
 			return error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
 	}

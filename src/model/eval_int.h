@@ -253,7 +253,7 @@ extern void ls_settings_leave(const LsSettings *saved);
 
 /* eval_fail.c */
 extern LsFails ls_expression_fails(Expr *expr);
-extern bool ls_error_is_of_rule(const ErrorData *error);
+extern bool ls_error_is_of_rule(const ErrorData *error, bool undone);
 
 /* eval_compile.c */
 extern uint8 ls_boolean_test(BoolTestType test, uint8 truth);

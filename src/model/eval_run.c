@@ -285,6 +285,7 @@ static uint8
 node_truth(LsEval *eval, const LsNode *node, const LsRow *row)
 {
 	uint8		truth;
+	uint8		arg;
 
 	switch (node->op)
 	{
@@ -320,13 +321,20 @@ node_truth(LsEval *eval, const LsNode *node, const LsRow *row)
 		case LS_NODE_AND:
 			truth = LS_TRUE;
 			for (int i = 0; i < node->nargs && truth != LS_FALSE; i++)
-				truth = Min(truth, node_truth(eval, node->args[i], row));
+			{
+				/* Min() would evaluate it twice */
+				arg = node_truth(eval, node->args[i], row);
+				truth = Min(truth, arg);
+			}
 			return truth;
 
 		case LS_NODE_OR:
 			truth = LS_FALSE;
 			for (int i = 0; i < node->nargs && truth != LS_TRUE; i++)
-				truth = Max(truth, node_truth(eval, node->args[i], row));
+			{
+				arg = node_truth(eval, node->args[i], row);
+				truth = Max(truth, arg);
+			}
 			return truth;
 
 		case LS_NODE_EXPR:
@@ -587,15 +595,15 @@ judge_tree(LsEval *eval, const LsTreeRule *tree, const LsRow *row, LsVerdict *ve
 
 /*
  * Note down why a rule failed; or go on with the error, if it is not about the
- * rule or could not be caught here. A subtransaction has been rolled back.
+ * rule or could not be caught here. undone: a subtransaction has been rolled back.
  */
 static void
-take_failure(LsEval *eval, int rule, ErrorData *error, bool caught)
+take_failure(LsEval *eval, int rule, ErrorData *error, bool caught, bool undone)
 {
 	eval->running = NULL;
 	if (!caught && error->hint == NULL)
 		error->hint = "Set max_parallel_workers_per_gather to 0: rules that call functions such as this one and fail cannot be passed over in a parallel query.";
-	if (!caught || !ls_error_is_of_rule(error))
+	if (!caught || !ls_error_is_of_rule(error, undone))
 		ReThrowError(error);
 	if (eval->failures[rule])
 		pfree(eval->failures[rule]);
@@ -669,7 +677,7 @@ do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
 				MemoryContextSwitchTo(context);
 				CurrentResourceOwner = owner;
 			}
-			take_failure(eval, rule, error, subtransactions || program->fails == LS_FAILS_PLAINLY);
+			take_failure(eval, rule, error, subtransactions || program->fails == LS_FAILS_PLAINLY, subtransactions);
 			if (subtransactions)
 			{
 				remake_states(eval);

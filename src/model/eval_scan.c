@@ -96,12 +96,6 @@ plain_table(Oid relid, bool with_children)
 }
 
 static bool
-is_int(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID;
-}
-
-static bool
 applies(const LsModel *model)
 {
 	Oid			key = getBaseType(model->key_type);
@@ -109,7 +103,7 @@ applies(const LsModel *model)
 
 	for (int i = 0; i < model->nrules; i++)
 		events |= model->rules[i].enabled && model->rules[i].event;
-	if (model->past != LS_PAST_NONE || !plain_table(model->leads, false) || (!is_int(key) && key != UUIDOID))
+	if (model->past != LS_PAST_NONE || !plain_table(model->leads, false) || (!ls_is_integer(key) && key != UUIDOID))
 		return false;
 	if (events)
 	{
@@ -117,7 +111,7 @@ applies(const LsModel *model)
 
 		/* a cast from a wider integer could fail, which is for SQL to say */
 		if (!plain_table(model->events, true) ||
-			!(event_key == key || (is_int(key) && is_int(event_key) &&
+			!(event_key == key || (ls_is_integer(key) && ls_is_integer(event_key) &&
 								   get_typlen(event_key) <= get_typlen(key))))
 			return false;
 	}
@@ -449,7 +443,7 @@ ls_scan_scores(LsModel *model, Relation target, LsScanReport report, void *repor
 		scan_leads(scan);
 	else
 	{
-		bool		ints = is_int(getBaseType(model->key_type));
+		bool		ints = ls_is_integer(getBaseType(model->key_type));
 		int64		least,
 					largest;
 

@@ -157,6 +157,7 @@ extern char *ls_query_matches(const LsModel *model);
 extern void ls_rethrow_without(const char *sql, MemoryContext context);
 extern char *ls_type_name(Oid type);
 extern char *ls_key_equality(Oid type);
+extern bool ls_is_integer(Oid type);
 extern char *ls_relation_name(Oid relid);
 
 /*

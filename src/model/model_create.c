@@ -181,7 +181,10 @@ find_event_lead(Relation events, Relation leads, AttrNumber key, const char *giv
 					 errhint("Say which column it is: event_lead => '...'.")));
 	}
 	type = column_of(events, attno)->atttypid;
-	if (!can_coerce_type(1, &type, &key_column->atttypid, COERCION_ASSIGNMENT))
+	/* what other casts make equal, as a numeric and the integer next to it, is not the same */
+	if (!can_coerce_type(1, &type, &key_column->atttypid, COERCION_IMPLICIT) &&
+		!IsBinaryCoercible(type, key_column->atttypid) &&
+		!(ls_is_integer(type) && ls_is_integer(key_column->atttypid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table \"%s\" cannot refer to leads: it has type %s, their key type %s",

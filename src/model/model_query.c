@@ -49,6 +49,13 @@ ls_relation_name(Oid relid)
 									  get_rel_name(relid));
 }
 
+bool
+ls_is_integer(Oid type)
+{
+	type = getBaseType(type);
+	return type == INT8OID || type == INT4OID || type == INT2OID;
+}
+
 /* The equality of keys, findable whatever the search_path. */
 char *
 ls_key_equality(Oid type)
@@ -184,9 +191,17 @@ append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope
 		appendStringInfo(buf, "SELECT o.n AS k, e.%s AS at", event_at);
 	else
 	{
-		appendStringInfo(buf, "SELECT e.%s", event_lead);
-		if (model->event_lead_type != model->key_type)
-			appendStringInfo(buf, "::%s", ls_type_name(model->key_type));
+		int			width = get_typlen(model->key_type);
+
+		/* an integer that no key can hold is no lead's */
+		if (model->event_lead_type == model->key_type)
+			appendStringInfo(buf, "SELECT e.%s", event_lead);
+		else if (ls_is_integer(model->key_type) && width < get_typlen(model->event_lead_type))
+			appendStringInfo(buf, "SELECT CASE WHEN e.%s BETWEEN %d AND %d THEN e.%s::%s END", event_lead,
+							 width == 2 ? PG_INT16_MIN : PG_INT32_MIN, width == 2 ? PG_INT16_MAX : PG_INT32_MAX,
+							 event_lead, ls_type_name(model->key_type));
+		else
+			appendStringInfo(buf, "SELECT e.%s::%s", event_lead, ls_type_name(model->key_type));
 		appendStringInfo(buf, " AS k, e.%s AS at", event_at);
 	}
 	for (int i = 0; i < model->nrules; i++)

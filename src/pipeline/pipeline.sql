@@ -89,7 +89,10 @@ COMMENT ON TABLE leadscore.enforced IS 'tables under a pipeline (columns as they
 
 -- ---------------------------------------------------------------------------
 -- History. Written by C code straight into the heap; every other way is barred
--- by the trigger below. One index, as small as can be: it is half the cost of a row.
+-- by the triggers below. Partitioned by the date of the move: all rows are in the
+-- default partition until somebody adds others (docs/stages.md). One index, as
+-- small as can be: it is half the cost of a row. It is on the partition, not on
+-- the whole: pg_dump could not restore the indexes of added partitions otherwise.
 -- ---------------------------------------------------------------------------
 
 CREATE TABLE leadscore.stage_history (
@@ -109,8 +112,10 @@ CREATE TABLE leadscore.stage_history (
 	user_name text COLLATE "C" NOT NULL,
 	reason text,
 	model text COLLATE "C"
-) USING heap;
-CREATE INDEX stage_history_lead ON leadscore.stage_history (lead, relation);
+) PARTITION BY RANGE (at);
+CREATE TABLE leadscore.stage_history_default PARTITION OF leadscore.stage_history DEFAULT USING heap;
+CREATE INDEX stage_history_lead ON leadscore.stage_history_default (lead, relation);
+COMMENT ON TABLE leadscore.stage_history_default IS 'rows of stage_history that no other partition takes';
 COMMENT ON TABLE leadscore.stage_history IS 'every stage every lead went through, who moved it, when and why; appended to by leadscore alone';
 COMMENT ON COLUMN leadscore.stage_history.id IS 'order of the moves of a lead';
 COMMENT ON COLUMN leadscore.stage_history.at IS 'clock time of the move; for imported rows the true time that was given';
@@ -135,10 +140,17 @@ GRANT SELECT ON leadscore.pipeline, leadscore.pipeline_version, leadscore.pipeli
 
 CREATE FUNCTION leadscore.protect_history() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'leadscore_protect_history' LANGUAGE c;
-COMMENT ON FUNCTION leadscore.protect_history() IS 'trigger: refuses writes to the history that are not leadscore''s own; a restore may fill it while it is empty';
-CREATE TRIGGER protect BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadscore.stage_history
+COMMENT ON FUNCTION leadscore.protect_history() IS 'trigger: refuses writes to the history that are not leadscore''s own; a restore may fill it before leadscore has written to it, and partitions that are empty';
+-- one for each row, which partitions inherit, and one for TRUNCATE, which they do not
+CREATE TRIGGER protect BEFORE INSERT OR UPDATE OR DELETE ON leadscore.stage_history
+	FOR EACH ROW EXECUTE FUNCTION leadscore.protect_history();
+CREATE TRIGGER protect_truncate BEFORE TRUNCATE ON leadscore.stage_history
+	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.protect_history();
+CREATE TRIGGER protect_truncate BEFORE TRUNCATE ON leadscore.stage_history_default
 	FOR EACH STATEMENT EXECUTE FUNCTION leadscore.protect_history();
 ALTER TABLE leadscore.stage_history ENABLE ALWAYS TRIGGER protect;
+ALTER TABLE leadscore.stage_history ENABLE ALWAYS TRIGGER protect_truncate;
+ALTER TABLE leadscore.stage_history_default ENABLE ALWAYS TRIGGER protect_truncate;
 
 CREATE VIEW leadscore.history WITH (security_invoker = true) AS
 	SELECT h.relation, h.lead, h.from_stage, h.to_stage, pg_catalog.date_trunc('second', h.at) AS at, h.user_name AS by,
@@ -181,6 +193,7 @@ SELECT pg_catalog.pg_extension_config_dump('leadscore.pipeline_transition', 'WHE
 SELECT pg_catalog.pg_extension_config_dump('leadscore.pipeline_guard', 'WHERE pipeline <> ''lifecycle''');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.enforced', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.stage_history', '');
+SELECT pg_catalog.pg_extension_config_dump('leadscore.stage_history_default', '');
 SELECT pg_catalog.pg_extension_config_dump('leadscore.stage_history_id_seq', '');
 
 -- ---------------------------------------------------------------------------

@@ -289,8 +289,9 @@ audit_chain(Findings *f)
 static void
 audit_triggers(Findings *f)
 {
-	query_findings(f, "SELECT NULL::text, NULL::int8, 'the trigger that protects the history is missing or disabled'"
-				   " WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'leadscore.stage_history'::regclass AND tgname = 'protect' AND tgenabled = 'A')");
+	query_findings(f, "SELECT NULL::text, NULL::int8, format('the trigger that protects %s is missing or disabled', p.relid::regclass)"
+				   " FROM pg_partition_tree('leadscore.stage_history') p"
+				   " WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p.relid AND tgname = 'protect' AND tgenabled = 'A') ORDER BY 3");
 	query_findings(f, "SELECT e.relation::text, NULL::int8, format('trigger %s is %s', n.name, CASE WHEN t.tgenabled IS NULL THEN 'missing' ELSE 'not enabled ALWAYS' END)"
 				   " FROM leadscore.enforced e JOIN pg_class c ON c.oid = e.relation"
 				   " CROSS JOIN (VALUES ('" LS_TRIGGER_STAGE "'), ('" LS_TRIGGER_DELETE "'), ('" LS_TRIGGER_TRUNCATE "')) n(name)"

@@ -330,6 +330,44 @@ create_triggers(Oid relid, const char *table, const char *stage, const char *key
 }
 
 /*
+ * ENABLE TRIGGER ALL, with which pg_dump --disable-triggers ends, makes ordinary
+ * ones of triggers that fire always: ours on the tables of the command are made
+ * to fire always again. Who names one of them means it.
+ */
+static void
+always_again(Node *parsetree)
+{
+	ListCell   *lc;
+	bool		all = false;
+
+	if (!IsA(parsetree, AlterTableStmt))
+		return;
+	foreach(lc, ((AlterTableStmt *) parsetree)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_EnableTrigAll || cmd->subtype == AT_EnableTrigUser)
+			all = true;
+	}
+	if (!all)
+		return;
+	caller_sql("SELECT pg_catalog.format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', g.tgrelid::pg_catalog.regclass, g.tgname)"
+			   " FROM pg_catalog.pg_event_trigger_ddl_commands() d JOIN pg_catalog.pg_trigger g"
+			   " ON g.tgrelid IN (SELECT d.objid UNION ALL SELECT p.relid FROM pg_catalog.pg_partition_tree(d.objid) p)"
+			   " JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid AND f.pronamespace = 'leadscore'::pg_catalog.regnamespace"
+			   " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.object_type = 'table' AND g.tgenabled = 'O'"
+			   " AND f.proname IN ('enforce_stage', 'protect_history', 'pipeline_changed')");
+	if (SPI_processed > 0)
+	{
+		SPITupleTable *rows = SPI_tuptable;
+		uint64		n = SPI_processed;
+
+		for (uint64 i = 0; i < n; i++)
+			caller_sql(SPI_getvalue(rows->vals[i], rows->tupdesc, 1));
+	}
+}
+
+/*
  * Event trigger: a partition that was created in, or attached to, an enforced
  * table gets the trigger too. One that was detached keeps it, without effect.
  */
@@ -346,6 +384,7 @@ leadscore_follow_partitions(PG_FUNCTION_ARGS)
 	nest = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
+	always_again(((EventTriggerData *) fcinfo->context)->parsetree);
 	foreach(lc, caller_tables(psprintf("SELECT DISTINCT x.relid FROM pg_catalog.pg_event_trigger_ddl_commands() d"
 							 " JOIN leadscore.enforced e ON e.relation = ANY (ARRAY(SELECT pg_catalog.pg_partition_ancestors(d.objid)))"
 							 " CROSS JOIN LATERAL (" LEAVES_LACKING ") x(relid)"

@@ -2,7 +2,7 @@
  * pipeline_history.c
  *	  Appends to leadscore.stage_history, and bars every other writer from it.
  *
- * Rows go straight into the heap and its indexes, as the system catalogs' do:
+ * Rows go straight into the heap of their partition and its indexes, as the system catalogs' do:
  * no plan, no permission that could be granted, no trigger. That is both why it
  * is fast and why the protecting trigger can refuse everything that comes in
  * the ordinary way.
@@ -15,17 +15,24 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -47,15 +54,23 @@ static const char *const kind_names[] = {
 };
 #define N_KINDS	lengthof(kind_names)
 
+/* What we know about one partition of the history table. */
+typedef struct HistoryLeaf
+{
+	Oid			relid;
+	int			nindexes;
+	Oid		   *indexes;
+	IndexInfo **infos;
+} HistoryLeaf;
+
 /* What we know about the history table; built anew after any change to it. */
 typedef struct HistoryTarget
 {
 	bool		valid;			/* set last */
-	Oid			relid;
+	Oid			relid;			/* the partitioned table */
 	Oid			sequence;
-	int			nindexes;
-	Oid		   *indexes;
-	IndexInfo **infos;
+	int			nleaves;
+	HistoryLeaf *leaves;		/* in the order of its partition descriptor */
 	Datum		kinds[N_KINDS];
 	MemoryContext context;
 } HistoryTarget;
@@ -78,10 +93,17 @@ on_relcache_message(Datum arg, Oid relid)
 	(void) arg;
 	if (!OidIsValid(relid) || relid == target.relid)
 		target.valid = false;
-	for (int i = 0; target.valid && i < target.nindexes; i++)
+	for (int i = 0; target.valid && i < target.nleaves; i++)
 	{
-		if (target.indexes[i] == relid)
+		HistoryLeaf *leaf = &target.leaves[i];
+
+		if (leaf->relid == relid)
 			target.valid = false;
+		for (int k = 0; k < leaf->nindexes; k++)
+		{
+			if (leaf->indexes[k] == relid)
+				target.valid = false;
+		}
 	}
 }
 
@@ -120,43 +142,105 @@ name_of(UserName *cached, Oid oid)
 	return cached->text;
 }
 
+static void
+prepare_leaf(HistoryLeaf *leaf, Relation root, Oid relid)
+{
+	Relation	rel = table_open(relid, RowExclusiveLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	MemoryContext before;
+	ListCell   *lc;
+	bool		fits = rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rel->relam == HEAP_TABLE_AM_OID &&
+		RelationGetDescr(rel)->natts == LS_H_NATTS;
+
+	for (int i = 0; fits && i < LS_H_NATTS; i++)
+		fits = strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname),
+					  NameStr(TupleDescAttr(RelationGetDescr(root), i)->attname)) == 0;
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("history cannot be written to the partition \"%s\"", RelationGetRelationName(rel)),
+				 errdetail("A partition of leadscore.stage_history must be an ordinary table with the same columns in the same order."),
+				 errhint("Make it with CREATE TABLE ... PARTITION OF leadscore.stage_history.")));
+	before = MemoryContextSwitchTo(target.context);
+	leaf->indexes = palloc(list_length(indexes) * sizeof(Oid) + 1);
+	leaf->infos = palloc(list_length(indexes) * sizeof(IndexInfo *) + 1);
+	leaf->nindexes = 0;
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		if (info->ii_ExclusionOps != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("the history table cannot have exclusion constraints")));
+		leaf->indexes[leaf->nindexes] = lfirst_oid(lc);
+		leaf->infos[leaf->nindexes++] = info;
+		index_close(index, NoLock);
+	}
+	MemoryContextSwitchTo(before);
+	leaf->relid = relid;
+	table_close(rel, NoLock);
+}
+
 /* learn the history table, which the caller has opened */
 static void
 prepare_target(Relation rel)
 {
-	List	   *indexes;
-	ListCell   *lc;
+	PartitionKey key;
+	PartitionDesc partitions;
 	MemoryContext before;
-	int			n = 0;
 
+	if (RelationGetDescr(rel)->natts != LS_H_NATTS || rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table leadscore.stage_history is not as this version of leadscore made it")));
+	key = RelationGetPartitionKey(rel);
+	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1 || key->partattrs[0] != LS_H_AT + 1)
+		elog(ERROR, "unexpected partition key of the history table");
 	if (target.context == NULL)
 		target.context = AllocSetContextCreate(TopMemoryContext, "leadscore history", ALLOCSET_SMALL_SIZES);
+	target.nleaves = 0;
 	MemoryContextReset(target.context);
-	target.nindexes = 0;
-	indexes = RelationGetIndexList(rel);
+	partitions = RelationGetPartitionDesc(rel, true);
 	before = MemoryContextSwitchTo(target.context);
-	target.indexes = palloc(list_length(indexes) * sizeof(Oid) + 1);
-	target.infos = palloc(list_length(indexes) * sizeof(IndexInfo *) + 1);
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
-
-		target.indexes[n] = lfirst_oid(lc);
-		target.infos[n] = BuildIndexInfo(index);
-		if (target.infos[n]->ii_ExclusionOps != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("the history table cannot have exclusion constraints")));
-		index_close(index, NoLock);
-		n++;
-	}
+	target.leaves = palloc0(partitions->nparts * sizeof(HistoryLeaf) + 1);
 	for (size_t i = 0; i < N_KINDS; i++)
 		target.kinds[i] = CStringGetTextDatum(kind_names[i]);
-	target.sequence = get_relname_relid("stage_history_id_seq", ls_schema_oid());
 	MemoryContextSwitchTo(before);
+	target.sequence = get_relname_relid("stage_history_id_seq", ls_schema_oid());
 	target.relid = RelationGetRelid(rel);
-	target.nindexes = n;
+	/* what changes while this is read makes it invalid again: so it is valid first */
 	target.valid = true;
+	target.nleaves = partitions->nparts;
+	for (int i = 0; i < partitions->nparts; i++)
+		prepare_leaf(&target.leaves[i], rel, partitions->oids[i]);
+}
+
+/* the partition for a move at an instant */
+static HistoryLeaf *
+find_leaf(Relation rel, TimestampTz at)
+{
+	PartitionDesc partitions = RelationGetPartitionDesc(rel, true);
+	PartitionKey key;
+	Datum		value = TimestampTzGetDatum(at);
+	bool		equal;
+	int			index = -1;
+
+	if (partitions->nparts > 0)
+	{
+		key = RelationGetPartitionKey(rel);
+		index = partitions->boundinfo->indexes[1 + partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+																				partitions->boundinfo, 1, &value, &equal)];
+		if (index < 0)
+			index = partitions->boundinfo->default_index;
+	}
+	if (index < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("no partition of leadscore.stage_history takes a move at %s", timestamptz_to_str(at)),
+				 errhint("Add one with CREATE TABLE ... PARTITION OF leadscore.stage_history.")));
+	return &target.leaves[index];
 }
 
 /*
@@ -164,14 +248,14 @@ prepare_target(Relation rel)
  * added may have expressions or a predicate, and then takes the general way.
  */
 static void
-insert_index_entries(Relation rel, HeapTuple tuple, const Datum *values, const bool *nulls)
+insert_index_entries(const HistoryLeaf *leaf, Relation rel, HeapTuple tuple, const Datum *values, const bool *nulls)
 {
 	EState	   *estate = NULL;
 	TupleTableSlot *slot = NULL;
 
-	for (int i = 0; i < target.nindexes; i++)
+	for (int i = 0; i < leaf->nindexes; i++)
 	{
-		IndexInfo  *info = target.infos[i];
+		IndexInfo  *info = leaf->infos[i];
 		Relation	index;
 		Datum		key[INDEX_MAX_KEYS];
 		bool		key_null[INDEX_MAX_KEYS];
@@ -204,7 +288,7 @@ insert_index_entries(Relation rel, HeapTuple tuple, const Datum *values, const b
 				key_null[k] = nulls[info->ii_IndexAttrNumbers[k] - 1];
 			}
 		}
-		index = index_open(target.indexes[i], RowExclusiveLock);
+		index = index_open(leaf->indexes[i], RowExclusiveLock);
 		index_insert(index, key, key_null, &tuple->t_self, rel,
 					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
 		index_close(index, NoLock);
@@ -225,20 +309,25 @@ ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lead,
 				 Datum from, bool from_null, Datum to, bool to_null,
 				 TimestampTz at, const char *reason, bool has_score, double score)
 {
+	Relation	root;
 	Relation	rel;
+	HistoryLeaf *leaf;
 	HeapTuple	tuple;
 	Datum		values[LS_H_NATTS];
 	bool		nulls[LS_H_NATTS] = {false};
 
-	rel = table_open(target.valid ? target.relid : get_relname_relid("stage_history", ls_schema_oid()),
-					 RowExclusiveLock);
-	if (!target.valid)
+	root = table_open(target.valid ? target.relid : get_relname_relid("stage_history", ls_schema_oid()),
+					  RowExclusiveLock);
+	/* opening a partition may bring news of a change to it */
+	for (;;)
 	{
-		if (RelationGetDescr(rel)->natts != LS_H_NATTS || rel->rd_rel->relkind != RELKIND_RELATION)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the table leadscore.stage_history is not as this version of leadscore made it")));
-		prepare_target(rel);
+		if (!target.valid)
+			prepare_target(root);
+		leaf = find_leaf(root, at);
+		rel = table_open(leaf->relid, RowExclusiveLock);
+		if (target.valid)
+			break;
+		table_close(rel, NoLock);
 	}
 
 	values[LS_H_ID] = Int64GetDatum(nextval_internal(target.sequence, false));
@@ -266,15 +355,69 @@ ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lead,
 
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	simple_heap_insert(rel, tuple);
-	insert_index_entries(rel, tuple, values, nulls);
+	insert_index_entries(leaf, rel, tuple, values, nulls);
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
+	table_close(root, NoLock);
+}
+
+/* leadscore itself has written no row in this database: its sequence is as it was made */
+static bool
+never_written(void)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = ObjectIdGetDatum(get_relname_relid("stage_history_id_seq", ls_schema_oid()));
+	fcinfo->args[0].isnull = false;
+	(void) pg_sequence_last_value(fcinfo);
+	return fcinfo->isnull;
+}
+
+/* no row that is visible now, those of this command aside */
+static bool
+is_empty(Relation rel)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool		empty = !table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	return empty;
 }
 
 /*
- * Nothing may be changed or added here by SQL. The exception is a restore: the
- * rows of a dump go into a history that is still empty, and only the owner of
- * the extension (or a superuser) can do that.
+ * A restore: the owner of the extension (or a superuser) puts the rows of a dump
+ * into a history, by COPY or INSERT, that leadscore has not written to; or by one
+ * COPY into a partition that is empty, since the jobs of a parallel restore may
+ * set the sequence first. The partition is looked at once a command: what the
+ * command itself has put there would have to be skipped for every row.
+ */
+static bool
+is_restore(Relation rel)
+{
+	static Oid	known_relid = InvalidOid;
+	static LocalTransactionId known_lxid;
+	static CommandId known_command;
+
+	if (!has_privs_of_role(GetUserId(), rel->rd_rel->relowner))
+		return false;
+	if (known_relid == RelationGetRelid(rel) && known_lxid == ls_local_transaction_id() &&
+		known_command == GetCurrentCommandId(false))
+		return true;
+	if (!never_written() && !is_empty(rel))
+		return false;
+	known_relid = RelationGetRelid(rel);
+	known_lxid = ls_local_transaction_id();
+	known_command = GetCurrentCommandId(false);
+	return true;
+}
+
+/*
+ * Nothing may be changed or added here by SQL, but in a restore.
  */
 Datum
 leadscore_protect_history(PG_FUNCTION_ARGS)
@@ -286,20 +429,9 @@ leadscore_protect_history(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("protect_history() can only be called as a trigger")));
 
-	if (TRIGGER_FIRED_BY_INSERT(data->tg_event) &&
-		has_privs_of_role(GetUserId(), data->tg_relation->rd_rel->relowner))
-	{
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-		TupleTableSlot *slot = table_slot_create(data->tg_relation, NULL);
-		TableScanDesc scan = table_beginscan(data->tg_relation, snapshot, 0, NULL);
-		bool		empty = !table_scan_getnextslot(scan, ForwardScanDirection, slot);
-
-		table_endscan(scan);
-		ExecDropSingleTupleTableSlot(slot);
-		UnregisterSnapshot(snapshot);
-		if (empty)
-			return PointerGetDatum(NULL);
-	}
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event) && TRIGGER_FIRED_FOR_ROW(data->tg_event) &&
+		is_restore(data->tg_relation))
+		return PointerGetDatum(data->tg_trigtuple);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("the history of stages is written by leadscore alone"),

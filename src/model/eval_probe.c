@@ -41,8 +41,10 @@ text_array(ArrayType *array, int *n)
  * leadscore_eval_probe(relation regclass, conditions text[], points text[], components int[],
  *		how text, OUT key text, OUT points float8[], OUT rules int[], OUT failed int[])
  *
- * how: slot (as a scan does), args (as a query does), safe (as a trigger does);
- * or compile: one row whose key says how the rules are evaluated.
+ * how: slot or args, without regard to failures; safe (as a scan or a trigger
+ * does), safe args (as a query does); judge: as for an account, where failed has
+ * the rules that are undecided, too, as negative numbers; or compile: one row
+ * whose key says how the rules are evaluated.
  */
 Datum
 leadscore_eval_probe(PG_FUNCTION_ARGS)
@@ -66,6 +68,8 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 	const AttrNumber *attnos;
 	int			nattnos;
 	NullableDatum *args;
+	bool		judge = strcmp(how, "judge") == 0;
+	LsVerdict  *verdicts;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 	Oid			out;
@@ -89,7 +93,9 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 		rules[i].points = parsed.expr;
 		ncomponents = Max(ncomponents, rules[i].component + 1);
 	}
-	program = ls_eval_compile(CurrentMemoryContext, "probe", RelationGetDescr(rel), ncomponents, nrules, rules);
+	program = (judge ? ls_eval_compile_apart : ls_eval_compile)
+		(CurrentMemoryContext, "probe", RelationGetDescr(rel), ncomponents, nrules, rules);
+	verdicts = palloc0_array(LsVerdict, Max(nrules, 1));
 	if (strcmp(how, "compile") == 0)
 	{
 		Datum		values[4] = {CStringGetTextDatum(ls_eval_describe(program))};
@@ -115,7 +121,19 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 		Datum	   *numbers = palloc_array(Datum, Max(nrules, 1));
 		int			n = 0;
 
-		if (strcmp(how, "args") == 0)
+		if (judge)
+		{
+			ls_eval_judge(eval, slot, verdicts);
+			memset(points, 0, sizeof(points));
+			memset(matched, 0, nwords * sizeof(uint64));
+			for (int i = 0; i < nrules; i++)
+				if (verdicts[i].is == LS_MATCHED)
+				{
+					points[rules[i].component] += verdicts[i].points;
+					matched[i / 64] |= UINT64CONST(1) << (i % 64);
+				}
+		}
+		else if (strcmp(how, "args") == 0 || strcmp(how, "safe args") == 0)
 		{
 			slot_getallattrs(slot);
 			for (int i = 0; i < nattnos; i++)
@@ -123,7 +141,10 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 				args[i].value = slot->tts_values[attnos[i] - 1];
 				args[i].isnull = slot->tts_isnull[attnos[i] - 1];
 			}
-			ls_eval_args(eval, args, points, matched);
+			if (strcmp(how, "args") == 0)
+				ls_eval_args(eval, args, points, matched);
+			else
+				nulls[3] = !ls_eval_args_safe(eval, args, points, matched, failed);
 		}
 		else if (strcmp(how, "safe") == 0)
 			nulls[3] = !ls_eval_slot_safe(eval, slot, points, matched, failed);
@@ -140,7 +161,16 @@ leadscore_eval_probe(PG_FUNCTION_ARGS)
 			if (LS_RULE_IN(matched, i))
 				numbers[n++] = Int32GetDatum(i + 1);
 		values[2] = PointerGetDatum(construct_array(numbers, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
-		if (!nulls[3])
+		if (judge)
+		{
+			n = 0;
+			for (int i = 0; i < nrules; i++)
+				if (verdicts[i].is == LS_FAILED || verdicts[i].is == LS_UNDECIDED)
+					numbers[n++] = Int32GetDatum(verdicts[i].is == LS_FAILED ? i + 1 : -(i + 1));
+			values[3] = PointerGetDatum(construct_array(numbers, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+			nulls[3] = n == 0;
+		}
+		else if (!nulls[3])
 		{
 			n = 0;
 			for (int i = 0; i < nrules; i++)

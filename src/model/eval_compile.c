@@ -212,6 +212,78 @@ compare_bytes(const void *a, const void *b)
 	return cmp ? cmp : x->len - y->len;
 }
 
+/* Put a column's constants into the table; true if each lies where its hash says. */
+static bool
+fill_table(const LsColumn *column)
+{
+	const LsBytesTable *table = &column->table;
+	bool		single = true;
+
+	memset(table->slots, 0, (table->mask + 1) * sizeof(LsBytesSlot));
+	for (uint32 i = 0; i <= table->mask; i++)
+		table->slots[i].len = -1;
+	for (int i = 0; i < column->n; i++)
+	{
+		const LsBytes *text = &column->texts[i];
+		uint64		first,
+					last;
+		uint32		at;
+
+		ls_bytes_words(text->bytes, text->len, &first, &last);
+		at = (ls_bytes_hash(text->bytes, text->len, first, last) >> table->shift) & table->mask;
+		single &= table->slots[at].constant == 0 && text->len <= 16;
+		while (table->slots[at].constant != 0)
+			at = (at + 1) & table->mask;
+		table->slots[at].first = first;
+		table->slots[at].last = last;
+		table->slots[at].len = text->len;
+		table->slots[at].constant = i + 1;
+	}
+	return single;
+}
+
+static void
+make_table(LsColumn *column)
+{
+	LsBytesTable *table = &column->table;
+	uint32		size = 8;
+	int			bits = 3;
+
+	while (size < 4 * (uint32) column->n)
+	{
+		size *= 2;
+		bits++;
+	}
+	table->mask = size - 1;
+	table->slots = palloc_array(LsBytesSlot, size);
+	for (table->shift = 0; table->shift + bits <= 32 && !table->single; table->shift++)
+		table->single = fill_table(column);
+	if (table->single)
+		table->shift--;
+	else
+	{
+		table->shift = 0;
+		(void) fill_table(column);
+	}
+}
+
+/* The number of a constant, or -1, in a table where constants got into each other's way. */
+int
+ls_bytes_search(const LsBytesTable *table, const LsBytes *constants, const char *bytes, int len,
+				uint64 first, uint64 last, uint32 at)
+{
+	for (;; at = (at + 1) & table->mask)
+	{
+		const LsBytesSlot *slot = &table->slots[at];
+
+		if (slot->constant == 0)
+			return -1;
+		if (slot->first == first && slot->last == last && slot->len == len &&
+			(len <= 16 || memcmp(constants[slot->constant - 1].bytes, bytes, len) == 0))
+			return slot->constant - 1;
+	}
+}
+
 /* Sort a column's constants, drop the duplicates, and make the classes. */
 static void
 finish_column(LsProgram *program, LsColumn *column)
@@ -239,30 +311,7 @@ finish_column(LsProgram *program, LsColumn *column)
 	column->rules = palloc0_array(uint64, (Size) column->nclasses * program->nwords);
 
 	if (bytes)
-	{
-		uint32		size = 8;
-
-		while (size < 4 * (uint32) n)
-			size *= 2;
-		column->table.mask = size - 1;
-		column->table.slots = palloc0_array(LsBytesSlot, size);
-		for (int i = 0; i < n; i++)
-		{
-			const LsBytes *text = &column->texts[i];
-			uint64		first,
-						last;
-			uint32		at;
-
-			ls_bytes_words(text->bytes, text->len, &first, &last);
-			at = ls_bytes_hash(text->bytes, text->len, first, last) & column->table.mask;
-			while (column->table.slots[at].constant != 0)
-				at = (at + 1) & column->table.mask;
-			column->table.slots[at].first = first;
-			column->table.slots[at].last = last;
-			column->table.slots[at].len = text->len;
-			column->table.slots[at].constant = i + 1;
-		}
-	}
+		make_table(column);
 }
 
 /* ---- folding ---- */

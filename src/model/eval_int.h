@@ -77,19 +77,24 @@ typedef struct LsBytes
 
 /*
  * Open addressing. The two words are of the constant's first and last bytes: up
- * to 16 bytes they are the constant.
+ * to 16 bytes they are the constant. Which bits of the hash are taken is chosen
+ * so that each constant has a place of its own, if there are such bits: then one
+ * look says what a text is, and the processor need not guess whether there will
+ * be another.
  */
 typedef struct LsBytesSlot
 {
 	uint64		first;
 	uint64		last;
-	int			len;
+	int			len;			/* -1: empty */
 	int			constant;		/* number + 1; 0: empty */
 } LsBytesSlot;
 
 typedef struct LsBytesTable
 {
 	uint32		mask;
+	uint32		shift;			/* of the hash */
+	bool		single;			/* one look is enough, and the words all there is to compare */
 	LsBytesSlot *slots;
 } LsBytesTable;
 
@@ -257,6 +262,8 @@ extern bool ls_error_is_of_rule(const ErrorData *error, bool undone);
 
 /* eval_compile.c */
 extern uint8 ls_boolean_test(BoolTestType test, uint8 truth);
+extern int	ls_bytes_search(const LsBytesTable *table, const LsBytes *constants, const char *bytes, int len,
+							uint64 first, uint64 last, uint32 at);
 
 /* The keys and bytes of values, as compile and run both read them. */
 #define LS_NUMERIC_BEYOND	PG_INT64_MAX	/* larger than every constant we take */
@@ -329,23 +336,22 @@ ls_bytes_hash(const char *bytes, int len, uint64 first, uint64 last)
 }
 
 /* The number of the constant that equals this text, or -1. */
-static inline int
+static pg_attribute_always_inline int
 ls_bytes_find(const LsBytesTable *table, const LsBytes *constants, const char *bytes, int len)
 {
 	uint64		first,
 				last;
+	uint32		at;
+	const LsBytesSlot *slot;
+	bool		same;
 
 	ls_bytes_words(bytes, len, &first, &last);
-	for (uint32 at = ls_bytes_hash(bytes, len, first, last) & table->mask;; at = (at + 1) & table->mask)
-	{
-		const LsBytesSlot *slot = &table->slots[at];
-
-		if (slot->constant == 0)
-			return -1;
-		if (slot->first == first && slot->last == last && slot->len == len &&
-			(len <= 16 || memcmp(constants[slot->constant - 1].bytes, bytes, len) == 0))
-			return slot->constant - 1;
-	}
+	at = (ls_bytes_hash(bytes, len, first, last) >> table->shift) & table->mask;
+	if (unlikely(!table->single))
+		return ls_bytes_search(table, constants, bytes, len, first, last, at);
+	slot = &table->slots[at];
+	same = (slot->first == first) & (slot->last == last) & (slot->len == len);
+	return same ? slot->constant - 1 : -1;
 }
 
 /* the length without trailing blanks, which bpchar does not count */

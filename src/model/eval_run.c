@@ -144,7 +144,7 @@ class_of_key(const LsColumn *column, int64 key)
 	return 2 * below + (below < column->n && keys[below] == key);
 }
 
-static inline int
+static pg_attribute_always_inline int
 class_of_bytes(const LsColumn *column, const char *bytes, int len)
 {
 	int			found = ls_bytes_find(&column->table, column->texts, bytes, len);
@@ -187,70 +187,94 @@ static pg_attribute_always_inline void
 do_column(const LsProgram *program, const LsColumn *column, int *class, Datum value, bool isnull,
 		  double *points, uint64 *matched)
 {
+	int			null_class = 2 * column->n + 1;
 	int			found;
+	int64		key;
 
-	if (isnull)
-		found = 2 * column->n + 1;
-	else
+	/* numbers that are passed by value are looked up even if they are NULL: a guess would cost more */
+	switch (column->kind)
 	{
-		int64		key;
+		case LS_KIND_BOOL:
+			found = class_of_key(column, DatumGetBool(value) ? 1 : 0);
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_INT2:
+			found = class_of_key(column, DatumGetInt16(value));
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_INT4:
+			found = class_of_key(column, DatumGetInt32(value));
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_INT8:
+			if (isnull && !FLOAT8PASSBYVAL)
+			{
+				found = null_class;
+				break;
+			}
+			found = class_of_key(column, DatumGetInt64(value));
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_FLOAT4:
+			found = class_of_key(column, ls_double_key((double) DatumGetFloat4(value)));
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_FLOAT8:
+			if (isnull && !FLOAT8PASSBYVAL)
+			{
+				found = null_class;
+				break;
+			}
+			found = class_of_key(column, ls_double_key(DatumGetFloat8(value)));
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_OID:
+			found = class_of_key(column, DatumGetObjectId(value));
+			found = isnull ? null_class : found;
+			break;
+		case LS_KIND_NUMERIC:
+			if (isnull)
+			{
+				found = null_class;
+				break;
+			}
+			(void) ls_numeric_key(value, &key);
+			found = class_of_key(column, key);
+			break;
+		case LS_KIND_TEXT:
+		case LS_KIND_BPCHAR:
+			{
+				struct varlena *copy;
+				int			len;
+				const char *bytes;
 
-		switch (column->kind)
-		{
-			case LS_KIND_BOOL:
-				found = class_of_key(column, DatumGetBool(value) ? 1 : 0);
-				break;
-			case LS_KIND_INT2:
-				found = class_of_key(column, DatumGetInt16(value));
-				break;
-			case LS_KIND_INT4:
-				found = class_of_key(column, DatumGetInt32(value));
-				break;
-			case LS_KIND_INT8:
-				found = class_of_key(column, DatumGetInt64(value));
-				break;
-			case LS_KIND_FLOAT4:
-				found = class_of_key(column, ls_double_key((double) DatumGetFloat4(value)));
-				break;
-			case LS_KIND_FLOAT8:
-				found = class_of_key(column, ls_double_key(DatumGetFloat8(value)));
-				break;
-			case LS_KIND_NUMERIC:
-				(void) ls_numeric_key(value, &key);
-				found = class_of_key(column, key);
-				break;
-			case LS_KIND_OID:
-				found = class_of_key(column, DatumGetObjectId(value));
-				break;
-			case LS_KIND_TEXT:
-			case LS_KIND_BPCHAR:
+				if (isnull)
 				{
-					struct varlena *copy;
-					int			len;
-					const char *bytes = text_bytes(value, &len, &copy);
-
-					if (column->kind == LS_KIND_BPCHAR)
-						len = ls_bpchar_length(bytes, len);
-					found = column->classify ? class_of_bytes(column, bytes, len) : 0;
-					for (int i = 0; i < column->npatterns; i++)
-					{
-						const LsPattern *pattern = &column->patterns[i];
-
-						if (matches_pattern(pattern, bytes, len))
-						{
-							points[pattern->component] += pattern->points;
-							if (matched)
-								matched[pattern->rule / 64] |= UINT64CONST(1) << (pattern->rule % 64);
-						}
-					}
-					if (copy)
-						pfree(copy);
+					found = null_class;
 					break;
 				}
-			default:
-				found = 0;
+				bytes = text_bytes(value, &len, &copy);
+				if (column->kind == LS_KIND_BPCHAR)
+					len = ls_bpchar_length(bytes, len);
+				found = column->classify ? class_of_bytes(column, bytes, len) : 0;
+				for (int i = 0; i < column->npatterns; i++)
+				{
+					const LsPattern *pattern = &column->patterns[i];
+
+					if (matches_pattern(pattern, bytes, len))
+					{
+						points[pattern->component] += pattern->points;
+						if (matched)
+							matched[pattern->rule / 64] |= UINT64CONST(1) << (pattern->rule % 64);
+					}
+				}
+				if (copy)
+					pfree(copy);
 				break;
-		}
+			}
+		default:
+			found = isnull ? null_class : 0;
+			break;
 	}
 	*class = found;
 	if (column->any_points)

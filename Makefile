@@ -56,6 +56,7 @@ OBJS_live =		src/live/live_attach.o \
 				src/live/live_cool.o \
 				src/live/live_eval.o \
 				src/live/live_fold.o \
+				src/live/live_index.o \
 				src/live/live_model.o \
 				src/live/live_partition.o \
 				src/live/live_rebuild.o \

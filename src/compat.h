@@ -77,10 +77,12 @@
 /* which indexes an update must enter the new version into */
 #if PG_VERSION_NUM < 160000
 #define LsUpdateIndexes bool
+#define ls_new_index_entries(which) (which)
 #define ls_insert_index_tuples(target, slot, estate, which) \
 	((which) ? ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL) : NIL)
 #else
 #define LsUpdateIndexes TU_UpdateIndexes
+#define ls_new_index_entries(which) ((which) == TU_All)
 #define ls_insert_index_tuples(target, slot, estate, which) \
 	((which) != TU_None ? \
 	 ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, (which) == TU_Summarizing) : NIL)

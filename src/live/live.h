@@ -209,6 +209,15 @@ extern void ls_live_detach_child(Oid relid);
 /* live_store.c */
 extern void ls_live_apply(LiveFold *fold, int depth);
 
+/* live_index.c */
+typedef struct LiveIndexes LiveIndexes;
+
+extern LiveIndexes *ls_live_indexes_open(MemoryContext context, Relation rel, int nleads);
+extern Relation ls_live_indexes_primary(const LiveIndexes *indexes);
+extern void ls_live_indexes_enter(LiveIndexes *indexes, TupleTableSlot *slot, LsUpdateIndexes which);
+extern void ls_live_indexes_flush(LiveIndexes *indexes);
+extern void ls_live_indexes_close(LiveIndexes *indexes);
+
 /* live_rebuild.c */
 typedef struct LiveComputed
 {

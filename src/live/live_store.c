@@ -68,8 +68,7 @@ typedef struct Store
 	LiveModel  *live;
 	Relation	rel;
 	Relation	primary;		/* index */
-	EState	   *estate;
-	ResultRelInfo *target;
+	LiveIndexes *indexes;
 	TupleTableSlot *slot;		/* the row found */
 	TupleTableSlot *new_slot;
 	IndexScanDesc scan;
@@ -191,13 +190,8 @@ store_begin(Store *store, LiveFold *fold, int depth)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the stored scores of model \"%s\" lack columns", live->model->name),
 				 errhint("Run leadscore.publish('%s').", live->model->name)));
-	store->estate = CreateExecutorState();
-	store->target = makeNode(ResultRelInfo);
-	InitResultRelInfo(store->target, store->rel, 0, NULL, 0);
-	ExecOpenIndices(store->target, false);
-	for (int i = 0; i < store->target->ri_NumIndices; i++)
-		if (store->target->ri_IndexRelationDescs[i]->rd_index->indisprimary)
-			store->primary = store->target->ri_IndexRelationDescs[i];
+	store->indexes = ls_live_indexes_open(fold->context, store->rel, fold->n);
+	store->primary = ls_live_indexes_primary(store->indexes);
 	if (store->primary == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -213,13 +207,13 @@ store_begin(Store *store, LiveFold *fold, int depth)
 static void
 store_end(Store *store)
 {
+	ls_live_indexes_flush(store->indexes);
 	index_endscan(store->scan);
 	PopActiveSnapshot();
 	ExecDropSingleTupleTableSlot(store->slot);
 	ExecDropSingleTupleTableSlot(store->new_slot);
-	ExecCloseIndices(store->target);
+	ls_live_indexes_close(store->indexes);
 	table_close(store->rel, NoLock);
-	FreeExecutorState(store->estate);
 }
 
 /* Take the row in store->slot apart. */
@@ -443,15 +437,13 @@ update_tuple(Store *store, ItemPointer tid)
 	LockTupleMode mode;
 	LsUpdateIndexes which;
 	TM_Result	result;
-	List	   *recheck;
 
 	result = table_tuple_update(store->rel, tid, store->new_slot, GetCurrentCommandId(true),
 								GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode, &which);
 	switch (result)
 	{
 		case TM_Ok:
-			recheck = ls_insert_index_tuples(store->target, store->new_slot, store->estate, which);
-			list_free(recheck);
+			ls_live_indexes_enter(store->indexes, store->new_slot, which);
 			store->fold->nstored++;
 			break;
 		case TM_Updated:
@@ -495,7 +487,6 @@ write_row(Store *store, LiveDelta *delta, const Score *score, bool rose_only)
 		/* what is registered may come too early, never too late */
 		if (delta->settle || is < was || (was <= store->fold->now && is != was))
 			ls_live_register_due(store->live, delta->key, is);
-		ResetPerTupleExprContext(store->estate);
 		return TM_Ok;
 	}
 	store->crossings = crossings;
@@ -620,6 +611,7 @@ rebuild_row(Store *store, LiveDelta *delta)
 
 	remember_rebuilt(store->live, delta);
 	store->fold->now = Max(store->fold->now, GetCurrentTimestamp());
+	ls_live_indexes_flush(store->indexes);
 	ls_live_compute(store->live, delta->key, store->fold->now, &computed);
 	if (!computed.exists)
 		return delete_row(store, delta);
@@ -675,6 +667,7 @@ make_row(Store *store, LiveDelta *delta)
 		score = store->live->shape;
 	if (!insert_row(store, delta->key, &score))
 		return false;
+	ls_live_indexes_flush(store->indexes);
 	new_snapshot(store);
 	if (!find_row(store, delta->key))
 		elog(ERROR, "a stored score disappeared");
@@ -744,7 +737,10 @@ apply_lead(Store *store, LiveDelta *delta)
 			anew |= store->later <= store->fold->now;
 		}
 		if (!anew && delta->touches)
+		{
+			ls_live_indexes_flush(store->indexes);
 			anew = store->ours || !ls_live_window_change(store->fold, delta);
+		}
 		if (!anew)
 		{
 			score = store->score;

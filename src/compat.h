@@ -116,4 +116,11 @@
 #define LS_MAY_CATCH_IN_PARALLEL true
 #endif
 
+/* memory that is about to be read */
+#if defined(__GNUC__)
+#define ls_prefetch(address) __builtin_prefetch(address)
+#else
+#define ls_prefetch(address) ((void) (address))
+#endif
+
 #endif							/* LS_COMPAT_H */

@@ -130,6 +130,14 @@ typedef struct LiveTouch
 	struct LiveTouch *next;
 } LiveTouch;
 
+/* Points of one component, at the instant at which they hold. */
+typedef struct LiveTerm
+{
+	double		value;
+	TimestampTz at;
+} LiveTerm;
+
+/* Kept narrow: a large COPY has one of each lead, in random order. */
 typedef struct LiveDelta
 {
 	Datum		key;
@@ -142,10 +150,16 @@ typedef struct LiveDelta
 	TimestampTz later;			/* the earliest instant yet to come; else DT_NOEND */
 	struct LiveComputed *preset;	/* what it comes to, unless somebody else changed it */
 	LiveTouch  *touches;
-	struct LiveDelta *next;		/* in the hash bucket */
-	/* per component: what is added, and what is taken away */
-	ScoreComponent c[FLEXIBLE_ARRAY_MEMBER];	/* plus of 0..n-1, then minus of 0..n-1 */
+	LiveTerm   *minus;			/* per component: what is taken away; NULL: nothing */
+	LiveTerm	plus[FLEXIBLE_ARRAY_MEMBER];	/* per component: what is added */
 } LiveDelta;
+
+/* A place of the fold's hash table. */
+typedef struct LiveBucket
+{
+	LiveDelta  *lead;			/* NULL: empty */
+	uint32		hash;
+} LiveBucket;
 
 typedef struct LiveFold
 {
@@ -159,8 +173,13 @@ typedef struct LiveFold
 	int64		ncrossings;		/* written */
 	int64		nstored;		/* scores written */
 	int			n;				/* leads */
+	int			max;
+	LiveDelta **leads;			/* in order of arrival */
 	uint32		mask;
-	LiveDelta **buckets;
+	LiveBucket *buckets;
+	char	   *room;			/* for leads to come */
+	Size		left;
+	Size		next_room;
 } LiveFold;
 
 extern LiveFold *ls_live_fold_begin(LiveModel *model, TimestampTz now, const char *cause);

@@ -234,9 +234,8 @@ collected_families(void)
 static void
 compute_anew(LiveFold *fold)
 {
-	for (uint32 i = 0; i <= fold->mask; i++)
-		for (LiveDelta *delta = fold->buckets[i]; delta != NULL; delta = delta->next)
-			delta->rebuild = true;
+	for (int i = 0; i < fold->n; i++)
+		fold->leads[i]->rebuild = true;
 }
 
 static void

@@ -50,6 +50,8 @@
  */
 #define CANCELLED	1e-3
 
+#define PREFETCH_LEADS	8
+
 /* A crossing found while scores are written, written down afterwards. */
 typedef struct Crossing
 {
@@ -563,12 +565,14 @@ insert_row(Store *store, Datum key, const Score *score)
 static bool
 add_delta(Score *score, const LiveDelta *delta, bool *rose_only)
 {
+	static const LiveTerm nothing = {0.0, 0};
+
 	*rose_only = true;
 	for (int i = 0; i < score->n; i++)
 	{
 		ScoreComponent *c = &score->c[i];
-		const ScoreComponent *plus = &delta->c[i];
-		const ScoreComponent *minus = &delta->c[score->n + i];
+		const LiveTerm *plus = &delta->plus[i];
+		const LiveTerm *minus = delta->minus ? &delta->minus[i] : &nothing;
 		ScoreComponent old = *c;
 
 		if (plus->value != 0.0 &&
@@ -809,6 +813,9 @@ ls_live_apply(LiveFold *fold, int depth)
 	{
 		LiveDelta  *delta = sorted[i];
 
+		/* they lie in order of arrival, not of key */
+		if (i + PREFETCH_LEADS < fold->n)
+			ls_prefetch(sorted[i + PREFETCH_LEADS]);
 		if (!delta->changed && !delta->rebuild && !delta->appeared && !delta->vanished &&
 			!delta->settle && delta->touches == NULL && delta->later == DT_NOEND)
 			continue;

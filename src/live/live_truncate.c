@@ -215,13 +215,11 @@ keys_of(LiveFold *fold)
 	int16		len;
 	bool		byval;
 	char		align;
-	int			n = 0;
 
-	for (uint32 i = 0; i <= fold->mask; i++)
-		for (LiveDelta *delta = fold->buckets[i]; delta != NULL; delta = delta->next)
-			keys[n++] = delta->key;
+	for (int i = 0; i < fold->n; i++)
+		keys[i] = fold->leads[i]->key;
 	get_typlenbyvalalign(live->model->key_type, &len, &byval, &align);
-	return PointerGetDatum(construct_array(keys, n, live->model->key_type, len, byval, align));
+	return PointerGetDatum(construct_array(keys, fold->n, live->model->key_type, len, byval, align));
 }
 
 static void
@@ -284,14 +282,15 @@ ls_live_preset(LiveFold *fold)
 
 	if (from_rows && !OidIsValid(get_array_type(live->model->key_type)))
 		return;
-	for (uint32 i = 0; i <= fold->mask; i++)
-		for (LiveDelta *delta = fold->buckets[i]; delta != NULL; delta = delta->next)
-		{
-			delta->preset = MemoryContextAlloc(fold->context, sizeof(LiveComputed));
-			delta->preset->exists = !fold->no_leads && !from_rows;
-			delta->preset->score = live->shape;
-			delta->preset->later = DT_NOEND;
-		}
+	for (int i = 0; i < fold->n; i++)
+	{
+		LiveComputed *preset = MemoryContextAlloc(fold->context, sizeof(LiveComputed));
+
+		preset->exists = !fold->no_leads && !from_rows;
+		preset->score = live->shape;
+		preset->later = DT_NOEND;
+		fold->leads[i]->preset = preset;
+	}
 	if (from_rows)
 	{
 		oldcontext = MemoryContextSwitchTo(context);

@@ -26,6 +26,15 @@ SELECT rescore('ms'), publish('ms');
 RESET ROLE;
 SELECT count(*) FROM leadscore.score_ms;
 SELECT count(*) FROM verify('ms');
+-- without rights: PostgreSQL's own refusal, and not the text of generated queries
+CREATE ROLE ms_nobody; GRANT USAGE ON SCHEMA ms TO ms_nobody; SET ROLE ms_nobody;
+SELECT * FROM verify('ms');
+SELECT * FROM compare('ms');
+SELECT * FROM hottest('ms');
+SELECT * FROM grades('ms', 'all', 'all', '{40, 20, 10}', '{40, 20, 10}');
+SELECT * FROM explain('ms', '1');
+SELECT score_at('ms', '1');
+RESET ROLE; DROP OWNED BY ms_nobody; DROP ROLE ms_nobody;
 -- what each function shows a user under a policy of the leads: his leads
 SET ROLE ms_north;
 SELECT lead, score FROM hottest('ms') ORDER BY 1;

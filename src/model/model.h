@@ -10,6 +10,8 @@
 #include "leadscore.h"
 
 #include "access/attnum.h"
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "lib/stringinfo.h"
 #include "nodes/primnodes.h"
 #include "utils/relcache.h"
@@ -217,6 +219,9 @@ extern bool ls_past_since(const LsModel *model, TimestampTz *since);
 
 /* model_report.c */
 
+typedef void (*LsRowCallback) (void *arg, HeapTuple tuple, TupleDesc desc);
+
+extern void ls_user_cursor(const char *sql, int nargs, Oid *types, Datum *values, LsRowCallback callback, void *arg);
 extern void ls_user_query(const char *sql, int nargs, Oid *types, Datum *values);
 
 /* What one rule gives a lead as of an instant. */

@@ -34,6 +34,8 @@ PG_FUNCTION_INFO_V1(leadscore_verify);
 /* Stored and computed scores may differ by this much, relative to their size. */
 #define VERIFY_TOLERANCE	1e-9
 
+#define FETCH_ROWS			1000
+
 /* Run a query of the user's own tables as the caller; rows are in SPI_tuptable. */
 void
 ls_user_query(const char *sql, int nargs, Oid *types, Datum *values)
@@ -56,23 +58,45 @@ ls_user_query(const char *sql, int nargs, Oid *types, Datum *values)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
 }
 
-/* The same for more rows than fit into memory. */
-static Portal
-user_cursor(const char *sql, int nargs, Oid *types, Datum *values)
+/*
+ * The same for a query of many rows, fetched batch by batch: each row is given
+ * to a function, in a memory context that the next batch resets. Connected to SPI.
+ */
+void
+ls_user_cursor(const char *sql, int nargs, Oid *types, Datum *values, LsRowCallback callback, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Portal volatile portal = NULL;
+	MemoryContext batch = AllocSetContextCreate(context, "leadscore rows", ALLOCSET_DEFAULT_SIZES);
+	int			level = ls_portable_settings();
 
 	PG_TRY();
 	{
-		portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, values, NULL, true, 0);
+		Portal		portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, values, NULL, true, 0);
+
+		for (;;)
+		{
+			SPI_cursor_fetch(portal, true, FETCH_ROWS);
+			if (SPI_processed == 0)
+				break;
+			MemoryContextSwitchTo(batch);
+			for (uint64 i = 0; i < SPI_processed; i++)
+			{
+				CHECK_FOR_INTERRUPTS();
+				callback(arg, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			}
+			MemoryContextSwitchTo(context);
+			MemoryContextReset(batch);
+			SPI_freetuptable(SPI_tuptable);
+		}
+		SPI_cursor_close(portal);
 	}
 	PG_CATCH();
 	{
 		ls_rethrow_without(sql, context);
 	}
 	PG_END_TRY();
-	return portal;
+	AtEOXact_GUC(true, level);
+	MemoryContextDelete(batch);
 }
 
 static Datum
@@ -475,74 +499,70 @@ same_points(const Score *a, const Score *b)
 	return true;
 }
 
+typedef struct Verifying
+{
+	const LsModel *model;
+	ReturnSetInfo *rsinfo;
+} Verifying;
+
+/* A row of lead, stored score, computed score, version stored, is an event due. */
+static void
+verify_row(void *arg, HeapTuple tuple, TupleDesc desc)
+{
+	const Verifying *verifying = arg;
+	Datum		row[4];
+	bool		nulls[4] = {false, false, false, false};
+	Datum		version;
+	bool		isnull;
+	const char *problem = NULL;
+
+	row[0] = SPI_getbinval(tuple, desc, 1, &nulls[0]);
+	row[1] = SPI_getbinval(tuple, desc, 2, &nulls[1]);
+	row[2] = SPI_getbinval(tuple, desc, 3, &nulls[2]);
+	version = SPI_getbinval(tuple, desc, 4, &isnull);
+	if (nulls[1])
+		problem = "not stored";
+	else if (nulls[2])
+		problem = "no such lead";
+	else if (DatumGetInt32(version) != verifying->model->version)
+		problem = psprintf("of version %d, not %d", DatumGetInt32(version), verifying->model->version);
+	else
+	{
+		Score		stored;
+		Score		computed;
+
+		ls_score_from_datum(row[1], &stored);
+		ls_score_from_datum(row[2], &computed);
+		/* an event that was still to come has come: it counts from the next look on */
+		if (!same_points(&stored, &computed) &&
+			!DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull)))
+			problem = "different";
+	}
+	if (problem == NULL)
+		return;
+	row[3] = CStringGetTextDatum(problem);
+	tuplestore_putvalues(verifying->rsinfo->setResult, verifying->rsinfo->setDesc, row, nulls);
+}
+
 Datum
 leadscore_verify(PG_FUNCTION_ARGS)
 {
 	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *equality = ls_key_equality(model->key_type);
+	Verifying	verifying = {model, (ReturnSetInfo *) fcinfo->resultinfo};
 	Oid			types[1] = {TIMESTAMPTZOID};
 	Datum		values[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
-	Portal		portal;
-	int			level;
 
 	ls_model_check_sees_events(model);
 	ls_model_analyse(model);
 	ls_judge_begin(model);
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	level = ls_portable_settings();
-	portal = user_cursor(psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version, s.later <= $1"
-								  " FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
-								  ls_relation_name(ls_model_score_relid(model, false)),
-								  ls_visible_leads_clause(model),
-								  ls_query_scores(model, LS_ALL_LEADS, true), equality),
-						 1, types, values);
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, 1000);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			Datum		row[4];
-			bool		nulls[4] = {false, false, false, false};
-			Datum		version;
-			bool		no_version;
-			const char *problem = NULL;
-
-			CHECK_FOR_INTERRUPTS();
-			row[0] = result_datum(i, 1, &nulls[0]);
-			row[1] = result_datum(i, 2, &nulls[1]);
-			row[2] = result_datum(i, 3, &nulls[2]);
-			version = result_datum(i, 4, &no_version);
-			if (nulls[1])
-				problem = "not stored";
-			else if (nulls[2])
-				problem = "no such lead";
-			else if (DatumGetInt32(version) != model->version)
-				problem = psprintf("of version %d, not %d", DatumGetInt32(version), model->version);
-			else
-			{
-				Score		stored;
-				Score		computed;
-
-				ls_score_from_datum(row[1], &stored);
-				ls_score_from_datum(row[2], &computed);
-				/* an event that was still to come has come: it counts from the next look on */
-				if (!same_points(&stored, &computed) &&
-					!DatumGetBool(result_datum(i, 5, &no_version)))
-					problem = "different";
-			}
-			if (problem == NULL)
-				continue;
-			row[3] = CStringGetTextDatum(problem);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
-	AtEOXact_GUC(true, level);
+	ls_user_cursor(psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version, s.later <= $1"
+							" FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
+							ls_relation_name(ls_model_score_relid(model, false)),
+							ls_visible_leads_clause(model),
+							ls_query_scores(model, LS_ALL_LEADS, true), ls_key_equality(model->key_type)),
+				   1, types, values, verify_row, &verifying);
 	SPI_finish();
 	ls_judge_end(model, false);
 	return (Datum) 0;

@@ -10,10 +10,8 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 
 #include "model/model.h"
 #include "score/score.h"
@@ -23,7 +21,6 @@ PG_FUNCTION_INFO_V1(leadscore_reset_draft);
 PG_FUNCTION_INFO_V1(leadscore_compare_scores);
 PG_FUNCTION_INFO_V1(leadscore_grades);
 
-#define FETCH_ROWS	1000
 #define GRADE_STEPS	3
 
 /* A published version's number; 0 is the draft, which is not one. */
@@ -113,6 +110,29 @@ put_total(const LsModel *model, Datum score, TimestampTz at, Datum *total, Datum
 	*band = name ? CStringGetTextDatum(name) : (Datum) 0;
 }
 
+typedef struct Comparing
+{
+	const LsModel *live;
+	const LsModel *other;
+	TimestampTz at;
+	ReturnSetInfo *rsinfo;
+} Comparing;
+
+/* A row of lead and two scores. */
+static void
+compare_row(void *arg, HeapTuple tuple, TupleDesc desc)
+{
+	const Comparing *comparing = arg;
+	Datum		row[5];
+	bool		nulls[5] = {false, false, false, false, false};
+	bool		isnull;
+
+	row[0] = SPI_getbinval(tuple, desc, 1, &isnull);
+	put_total(comparing->live, SPI_getbinval(tuple, desc, 2, &isnull), comparing->at, &row[1], &row[3], &nulls[3]);
+	put_total(comparing->other, SPI_getbinval(tuple, desc, 3, &isnull), comparing->at, &row[2], &row[4], &nulls[4]);
+	tuplestore_putvalues(comparing->rsinfo->setResult, comparing->rsinfo->setDesc, row, nulls);
+}
+
 Datum
 leadscore_compare_scores(PG_FUNCTION_ARGS)
 {
@@ -120,12 +140,9 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	LsModel    *live = ls_model_load(name, LS_LIVE);
 	LsModel    *other = ls_model_load(name, PG_GETARG_INT32(1));
 	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext per_batch;
+	Comparing	comparing = {live, other, at, (ReturnSetInfo *) fcinfo->resultinfo};
 	Oid			types[1] = {TIMESTAMPTZOID};
 	Datum		values[1] = {TimestampTzGetDatum(at)};
-	Portal		portal;
-	int			level;
 	Datum		old;
 
 	ls_model_check_complete(other);
@@ -136,47 +153,15 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	ls_judge_begin(live);
 	ls_judge_begin(other);
 	InitMaterializedSRF(fcinfo, 0);
-	per_batch = AllocSetContextCreate(CurrentMemoryContext, "leadscore compare", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
-	level = ls_portable_settings();
-	portal = SPI_cursor_open_with_args(NULL,
-									   psprintf("SELECT a.lead::text, a.score, b.score FROM (%s) a JOIN (%s) b ON a.lead %s b.lead",
-												ls_query_scores(live, LS_ALL_LEADS, true),
-												ls_query_scores(other, LS_ALL_LEADS, true),
-												ls_key_equality(live->key_type)),
-									   1, types, values, NULL, true, 0);
-	for (;;)
-	{
-		MemoryContext old;
-
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		old = MemoryContextSwitchTo(per_batch);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			HeapTuple	tuple = SPI_tuptable->vals[i];
-			TupleDesc	desc = SPI_tuptable->tupdesc;
-			Datum		row[5];
-			bool		nulls[5] = {false, false, false, false, false};
-			bool		isnull;
-
-			CHECK_FOR_INTERRUPTS();
-			row[0] = SPI_getbinval(tuple, desc, 1, &isnull);
-			put_total(live, SPI_getbinval(tuple, desc, 2, &isnull), at, &row[1], &row[3], &nulls[3]);
-			put_total(other, SPI_getbinval(tuple, desc, 3, &isnull), at, &row[2], &row[4], &nulls[4]);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
-		}
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(per_batch);
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
-	AtEOXact_GUC(true, level);
+	ls_user_cursor(psprintf("SELECT a.lead::text, a.score, b.score FROM (%s) a JOIN (%s) b ON a.lead %s b.lead",
+							ls_query_scores(live, LS_ALL_LEADS, true),
+							ls_query_scores(other, LS_ALL_LEADS, true),
+							ls_key_equality(live->key_type)),
+				   1, types, values, compare_row, &comparing);
 	SPI_finish();
 	ls_judge_end(live, false);
 	ls_judge_end(other, false);
-	MemoryContextDelete(per_batch);
 	return (Datum) 0;
 }
 
@@ -238,68 +223,64 @@ component_arg(FunctionCallInfo fcinfo, int argno, const LsModel *model)
 			 errmsg("version %d of model \"%s\" has no component \"%s\"", model->version, model->name, name)));
 }
 
+typedef struct Grading
+{
+	int			fit;			/* numbers of the components */
+	int			engagement;
+	double		fit_steps[GRADE_STEPS];
+	double		engagement_steps[GRADE_STEPS];
+	TimestampTz at;
+	ReturnSetInfo *rsinfo;
+} Grading;
+
+/* A row of lead and score. */
+static void
+grade_row(void *arg, HeapTuple tuple, TupleDesc desc)
+{
+	const Grading *grading = arg;
+	Datum		row[4];
+	bool		nulls[4] = {false, false, false, false};
+	bool		isnull;
+	Score		score;
+	char		grade[3] = "A1";
+	double		x;
+	double		y;
+
+	row[0] = SPI_getbinval(tuple, desc, 1, &isnull);
+	ls_score_from_datum(SPI_getbinval(tuple, desc, 2, &isnull), &score);
+	if (grading->fit >= score.n || grading->engagement >= score.n)
+		return;
+	x = score_contribution(&score.c[grading->fit], grading->at);
+	y = score_contribution(&score.c[grading->engagement], grading->at);
+	grade[0] += grade_of(x, grading->fit_steps);
+	grade[1] += grade_of(y, grading->engagement_steps);
+	row[1] = CStringGetTextDatum(grade);
+	row[2] = Float8GetDatum(x);
+	row[3] = Float8GetDatum(y);
+	tuplestore_putvalues(grading->rsinfo->setResult, grading->rsinfo->setDesc, row, nulls);
+}
+
 Datum
 leadscore_grades(PG_FUNCTION_ARGS)
 {
 	LsModel    *model = ls_model_load(ls_model_name_arg(fcinfo, 0, "the name of a model"), LS_LIVE);
-	int			fit = component_arg(fcinfo, 1, model);
-	int			engagement = component_arg(fcinfo, 2, model);
-	double		fit_steps[GRADE_STEPS];
-	double		engagement_steps[GRADE_STEPS];
-	TimestampTz at;
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Portal		portal;
-	int			level;
+	Grading		grading;
 
+	grading.fit = component_arg(fcinfo, 1, model);
+	grading.engagement = component_arg(fcinfo, 2, model);
 	if (PG_ARGISNULL(5))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the instant must not be null")));
-	at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(5));
-	grade_steps(fcinfo, 3, &model->components[fit], fit_steps);
-	grade_steps(fcinfo, 4, &model->components[engagement], engagement_steps);
+	grading.at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(5));
+	grade_steps(fcinfo, 3, &model->components[grading.fit], grading.fit_steps);
+	grade_steps(fcinfo, 4, &model->components[grading.engagement], grading.engagement_steps);
 	InitMaterializedSRF(fcinfo, 0);
+	grading.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SPI_connect();
-	level = ls_portable_settings();
-	portal = SPI_cursor_open_with_args(NULL,
-									   psprintf("SELECT s.lead::text, s.score FROM %s s%s",
-												ls_relation_name(ls_model_score_relid(model, false)),
-												ls_visible_leads_clause(model)),
-									   0, NULL, NULL, NULL, true, 0);
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			Datum		row[4];
-			bool		nulls[4] = {false, false, false, false};
-			bool		isnull;
-			Score		score;
-			char		grade[3] = "A1";
-			double		x;
-			double		y;
-
-			CHECK_FOR_INTERRUPTS();
-			row[0] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-			ls_score_from_datum(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull), &score);
-			if (fit >= score.n || engagement >= score.n)
-				continue;
-			x = score_contribution(&score.c[fit], at);
-			y = score_contribution(&score.c[engagement], at);
-			grade[0] += grade_of(x, fit_steps);
-			grade[1] += grade_of(y, engagement_steps);
-			row[1] = CStringGetTextDatum(grade);
-			row[2] = Float8GetDatum(x);
-			row[3] = Float8GetDatum(y);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
-			pfree(DatumGetPointer(row[1]));
-		}
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
-	AtEOXact_GUC(true, level);
+	ls_user_cursor(psprintf("SELECT s.lead::text, s.score FROM %s s%s",
+							ls_relation_name(ls_model_score_relid(model, false)), ls_visible_leads_clause(model)),
+				   0, NULL, NULL, grade_row, &grading);
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -37,54 +37,67 @@ typedef struct PlacedRow
 	char		key[SCORE_SPAN_MAX_ENCODED];
 	ScoreMeasured measured;
 
-	/* the page it was last asked about, up to which key, and the best one so far */
+	/* what it was last asked about, and the growth that the best of the page would need */
+	Datum		datum;			/* where the row's key was then */
 	Page		page;
 	OffsetNumber offset;
+	bool		only_column;	/* of the index */
 	double		enough;
 } PlacedRow;
 
 static PlacedRow *
-placed_row(FunctionCallInfo fcinfo, Datum key)
+new_placed_row(FunctionCallInfo fcinfo)
+{
+	PlacedRow  *row = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(PlacedRow));
+
+	row->kind.shape.size = 0;
+	row->len = 0;
+	row->page = NULL;
+	fcinfo->flinfo->fn_extra = row;
+	return row;
+}
+
+/*
+ * The row, asked about with another key. The keys of a page are gone through from
+ * the first offset to the last, all with one row. Growth above that of the best
+ * one before need not be told in full; but where the index has other columns, ours
+ * may not have decided which is the best.
+ */
+static PlacedRow *
+placed_row(FunctionCallInfo fcinfo, const GISTENTRY *entry, Datum key)
 {
 	PlacedRow  *row = (PlacedRow *) fcinfo->flinfo->fn_extra;
 	size_t		len;
-	const unsigned char *bytes = ls_key_bytes(key, &len);
+	const unsigned char *bytes;
 
-	if (row == NULL)
+	if (unlikely(row == NULL))
+		row = new_placed_row(fcinfo);
+	if (likely(entry->page != NULL && entry->page == row->page &&
+			   entry->offset > row->offset && key == row->datum))
 	{
-		row = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(PlacedRow));
-		row->kind.shape.size = 0;
-		row->len = 0;
-		row->page = NULL;
-		fcinfo->flinfo->fn_extra = row;
+		row->offset = entry->offset;
+		if (!row->only_column)
+			row->enough = INFINITY;
+		return row;
 	}
+
+	bytes = ls_key_bytes(key, &len);
+	row->page = NULL;			/* nothing is valid until all of it is */
 	if (row->len != len || memcmp(row->key, bytes, len) != 0)
 	{
-		row->len = 0;			/* not valid until all of it is */
+		row->len = 0;
 		ls_take_kind(&row->kind, key);
 		ls_elements_from_datum(&row->kind, key, &row->measured.e);
 		score_measure(&row->kind.scale, &row->measured);
 		memcpy(row->key, bytes, len);
 		row->len = len;
-		row->page = NULL;
 	}
-	return row;
-}
-
-/*
- * The growth above which a key of a page cannot be chosen: that of the best one
- * before it. Pages are gone through from the first offset to the last; of an index
- * of several columns ours may not decide, so that all of it must be told.
- */
-static double *
-enough_for(PlacedRow *row, const GISTENTRY *entry)
-{
-	if (entry->page == NULL || entry->page != row->page || entry->offset <= row->offset ||
-		entry->rel == NULL || IndexRelationGetNumberOfKeyAttributes(entry->rel) > 1)
-		row->enough = INFINITY;
-	row->page = entry->page;
+	row->only_column = entry->rel != NULL && IndexRelationGetNumberOfKeyAttributes(entry->rel) == 1;
+	row->enough = INFINITY;
+	row->datum = key;
 	row->offset = entry->offset;
-	return &row->enough;
+	row->page = entry->page;
+	return row;
 }
 
 /*
@@ -97,11 +110,11 @@ leadscore_score_gist_penalty(PG_FUNCTION_ARGS)
 	GISTENTRY  *page = (GISTENTRY *) PG_GETARG_POINTER(0);
 	GISTENTRY  *added = (GISTENTRY *) PG_GETARG_POINTER(1);
 	float	   *penalty = (float *) PG_GETARG_POINTER(2);
-	PlacedRow  *row = placed_row(fcinfo, added->key);
+	PlacedRow  *row = placed_row(fcinfo, page, added->key);
 	ScoreElements held;
 
 	ls_elements_from_datum(&row->kind, page->key, &held);
-	*penalty = score_penalty(&row->kind.scale, &held, &row->measured, enough_for(row, page));
+	*penalty = score_penalty(&row->kind.scale, &held, &row->measured, &row->enough);
 	PG_RETURN_POINTER(penalty);
 }
 

@@ -111,10 +111,12 @@ leadscore_score_gist_penalty(PG_FUNCTION_ARGS)
 	GISTENTRY  *added = (GISTENTRY *) PG_GETARG_POINTER(1);
 	float	   *penalty = (float *) PG_GETARG_POINTER(2);
 	PlacedRow  *row = placed_row(fcinfo, page, added->key);
-	ScoreElements held;
+	size_t		len;
+	const unsigned char *bytes = ls_key_bytes(page->key, &len);
 
-	ls_elements_from_datum(&row->kind, page->key, &held);
-	*penalty = score_penalty(&row->kind.scale, &held, &row->measured, &row->enough);
+	if (unlikely(!score_penalty(&row->kind.shape, &row->kind.scale, bytes, len, &row->measured,
+								&row->enough, penalty)))
+		ls_refuse_key(&row->kind.shape, page->key);
 	PG_RETURN_POINTER(penalty);
 }
 

@@ -10,75 +10,13 @@
  * Numbers lie at any alignment and are read with memcpy. The widths of a shape
  * are the same in all rows of a table, so the branches on them are foreseen.
  */
-#include "score_bound.h"
+#include "score_form.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #define HOUR	(3600 * SCORE_USEC_PER_SEC)
-
-/* The head: byte 0. */
-#define HEAD_COUNT		0x07	/* components - 1 */
-#define HEAD_SPAN		0x08
-#define HEAD_TOTAL		0x10	/* a byte of flags for the bounds of the total follows */
-#define HEAD_VERSION	0xE0
-#define HEAD_VERSION_1	0x20
-
-/* The flags of a component, and in the same places those of the total. */
-#define HALF_LIFE_BITS	0x03
-#define LO_BITS			0x0C
-#define HI_BITS			0x30
-#define SHAPE_BITS		(HALF_LIFE_BITS | LO_BITS | HI_BITS)
-#define BOUND_BITS		(LO_BITS | HI_BITS)
-#define LO_SHIFT		2
-#define HI_SHIFT		4
-#define VALUE_SHIFT		6
-
-enum HalfLifeForm
-{
-	HALF_LIFE_NONE,
-	HALF_LIFE_HOURS,			/* uint16 */
-	HALF_LIFE_SECONDS,			/* uint32 */
-	HALF_LIFE_MICROSECONDS		/* int64 */
-};
-
-enum LoForm
-{
-	LO_NONE,
-	LO_ZERO,					/* by far the commonest: no bytes */
-	LO_INT16,
-	LO_DOUBLE
-};
-
-enum HiForm
-{
-	HI_NONE,
-	HI_UINT8,
-	HI_INT16,
-	HI_DOUBLE
-};
-
-/* of what does not age; both ends of a span have the wider one's form */
-enum ValueForm
-{
-	VALUE_INT8,
-	VALUE_INT16,
-	VALUE_FLOAT,
-	VALUE_DOUBLE
-};
-
-/*
- * Of what ages. Values other than zero have one width, whatever they are, so
- * that sums can be kept in place.
- */
-enum ElementForm
-{
-	ELEMENT_ZERO,				/* value and instant are zero: no bytes */
-	ELEMENT_INSTANT,			/* the value is zero */
-	ELEMENT_UNUSED,
-	ELEMENT_WHOLE
-};
 
 /* What the numbers of a component's shape take: a table by its flags. */
 #define WITH_HALF_LIFE(n)	(n), (n) + 2, (n) + 4, (n) + 8
@@ -90,14 +28,6 @@ shape_bytes(unsigned flags)
 	static const uint8_t bytes[SHAPE_BITS + 1] = {WITH_LO(0), WITH_LO(1), WITH_LO(2), WITH_LO(8)};
 
 	return bytes[flags & SHAPE_BITS];
-}
-
-static inline size_t
-value_bytes(unsigned flags)
-{
-	static const uint8_t bytes[2][4] = {{1, 2, 4, 8}, {0, 8, 8, 16}};
-
-	return bytes[(flags & HALF_LIFE_BITS) != HALF_LIFE_NONE][flags >> VALUE_SHIFT];
 }
 
 static inline bool
@@ -124,15 +54,6 @@ is_float(double v)
 \
 		memcpy(p, &put_, sizeof(type)); \
 		p += sizeof(type); \
-	} while (0)
-
-#define GET(p, type, v) \
-	do { \
-		type		get_; \
-\
-		memcpy(&get_, p, sizeof(type)); \
-		p += sizeof(type); \
-		(v) = get_; \
 	} while (0)
 
 static inline unsigned char *
@@ -461,38 +382,6 @@ get_total(const unsigned char *buf, size_t len, size_t elements, Score *s,
 	return SCORE_OK;
 }
 
-static inline const unsigned char *
-get_value(const unsigned char *p, unsigned form, double *v)
-{
-	switch (form)
-	{
-		case VALUE_INT8:
-			GET(p, int8_t, *v);
-			break;
-		case VALUE_INT16:
-			GET(p, int16_t, *v);
-			break;
-		case VALUE_FLOAT:
-			GET(p, float, *v);
-			break;
-		default:
-			GET(p, double, *v);
-	}
-	return p;
-}
-
-static inline const unsigned char *
-get_element(const unsigned char *p, unsigned form, double *value, int64_t *at)
-{
-	*value = 0.0;
-	*at = 0;
-	if (form == ELEMENT_WHOLE)
-		GET(p, double, *value);
-	if (form != ELEMENT_ZERO)
-		GET(p, int64_t, *at);
-	return p;
-}
-
 /* One score; low and high, if given, get its elements too. */
 static inline ScoreStatus
 decode_native(const unsigned char *buf, size_t len, Score *s, ScoreElement *low, ScoreElement *high)
@@ -627,66 +516,48 @@ score_shape_decode(const unsigned char *buf, size_t len, ScoreShape *shape)
 	return true;
 }
 
-/* Eight bytes at a time where the values that follow allow it. */
 bool
 score_shape_matches(const ScoreShape *shape, const unsigned char *buf, size_t len)
 {
-	size_t		words = (shape->size + 7) / 8;
-	uint64_t	difference = 0;
-
-	if (len < shape->size)
-		return false;
-	if (len < 8 * words)
-		return score_same_shape((const unsigned char *) shape->bytes, buf, shape->size);
-	for (size_t i = 0; i < words; i++)
-	{
-		uint64_t	word;
-
-		memcpy(&word, buf + 8 * i, 8);
-		difference |= (word ^ shape->bytes[i]) & shape->mask[i];
-	}
-	return difference == 0;
+	return shape_matches(shape, buf, len);
 }
 
 bool
 score_elements_decode(const ScoreShape *shape, const unsigned char *buf, size_t len, ScoreElements *e)
 {
 	const unsigned char *p = buf + shape->size;
-	const unsigned char *flags = buf + 1;
-	int			n = shape->score.n;
-	size_t		size = 0;
+	const unsigned char *end = buf + len;
+	bool		span;
 
-	if (!score_shape_matches(shape, buf, len))
+	if (!shape_matches(shape, buf, len))
 		return false;
-	e->single = (buf[0] & HEAD_SPAN) == 0;
-	for (int i = 0; i < n; i++)
-		size += value_bytes(flags[i]);
-	if (len != shape->size + (e->single ? size : 2 * size))
-		return false;
-	for (int i = 0; i < n; i++)
+	span = is_span(buf);
+	e->single = !span;
+	for (int i = 0; i < shape->score.n; i++)
 	{
-		unsigned	form = flags[i] >> VALUE_SHIFT;
-		ScoreElement *low = &e->low[i];
-		ScoreElement *high = &e->high[i];
+		unsigned	flags = buf[1 + i];
+		unsigned	form = flags >> VALUE_SHIFT;
 
-		if (shape->score.c[i].half_life != 0)
+		if ((size_t) (end - p) < value_bytes(flags) << span)
+			return false;
+		if ((flags & HALF_LIFE_BITS) != HALF_LIFE_NONE)
 		{
-			p = get_element(p, form, &low->value, &low->at);
-			if (!e->single)
-				p = get_element(p, form, &high->value, &high->at);
+			p = get_element(p, form, &e->low[i].value, &e->low[i].at);
+			if (span)
+				p = get_element(p, form, &e->high[i].value, &e->high[i].at);
 		}
 		else
 		{
-			p = get_value(p, form, &low->value);
-			low->at = 0;
-			if (!e->single)
+			p = get_value(p, form, &e->low[i].value);
+			e->low[i].at = 0;
+			if (span)
 			{
-				p = get_value(p, form, &high->value);
-				high->at = 0;
+				p = get_value(p, form, &e->high[i].value);
+				e->high[i].at = 0;
 			}
 		}
 	}
-	return true;
+	return p == end;
 }
 
 size_t

@@ -13,6 +13,7 @@
  * build measures each row several times; nobody needs many digits of it.
  */
 #include "score_place.h"
+#include "score_form.h"
 
 #include <math.h>
 #include <string.h>
@@ -34,10 +35,7 @@ score_scale_init(ScoreScale *scale, const Score *shape, int64_t now)
 
 		c->half_life = from->half_life;
 		c->per_usec = from->half_life != 0 ? 1.0 / (double) from->half_life : 0.0;
-		if (from->half_life != 0)
-			scale->order[shape->n - ++scale->nages] = i;
-		else
-			scale->order[i - scale->nages] = i;
+		scale->nages += from->half_life != 0;
 		/* clamping to these saturates as well */
 		c->lo = from->lo < -DBL_MAX ? -DBL_MAX : from->lo;
 		c->hi = from->hi > DBL_MAX ? DBL_MAX : from->hi;
@@ -104,14 +102,22 @@ nearly_log2(double v)
 }
 
 static inline double
-nearly_worth(const ScaleComponent *c, const ScoreElement *e, int64_t now)
+clamp_to(const ScaleComponent *c, double v)
 {
-	double		v = e->value;
-
-	if (c->half_life != 0)
-		v *= nearly_exp2((double) (e->at - now) * c->per_usec);
 	v = v < c->hi ? v : c->hi;
 	return v > c->lo ? v : c->lo;
+}
+
+static inline double
+nearly_aged(const ScaleComponent *c, double v, int64_t at, int64_t now)
+{
+	return v * nearly_exp2((double) (at - now) * c->per_usec);
+}
+
+static inline double
+nearly_worth(const ScaleComponent *c, const ScoreElement *e, int64_t now)
+{
+	return clamp_to(c, c->half_life != 0 ? nearly_aged(c, e->value, e->at, now) : e->value);
 }
 
 double
@@ -279,13 +285,12 @@ hidden_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMe
 	return growth > 0.0 ? pack_penalty(growth, false) : 0.0f;
 }
 
-/* Twice the growth of one component. */
+/* Twice the growth of one component, whose elements contribute low and high. */
 static inline double
-growth_twice(const ScoreScale *scale, int i, const ScoreElement *low, const ScoreElement *high,
-			 const ScoreMeasured *added)
+growth_twice(double low, double high, const ScoreMeasured *added, int i)
 {
-	double		down = nearly_worth(&scale->c[i], &low[i], scale->now) - added->least[i];
-	double		up = added->most[i] - nearly_worth(&scale->c[i], &high[i], scale->now);
+	double		down = low - added->least[i];
+	double		up = added->most[i] - high;
 
 	/* of each the positive part, without a branch that nobody could foresee */
 	return (down + fabs(down)) + (up + fabs(up));
@@ -295,22 +300,74 @@ growth_twice(const ScoreScale *scale, int i, const ScoreElement *low, const Scor
  * What does not age comes first, since it costs next to nothing, and often tells
  * that another key of the page is the better one.
  */
-float
-score_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMeasured *added, double *enough)
+bool
+score_penalty(const ScoreShape *shape, const ScoreScale *scale, const unsigned char *buf, size_t len,
+			  const ScoreMeasured *added, double *enough, float *penalty)
 {
-	const ScoreElement *high = score_elements_high(held);
-	int			nfixed = scale->n - scale->nages;
+	const unsigned char *p = buf + shape->size;
+	const unsigned char *end = buf + len;
+	const unsigned char *ages[SCORE_MAX_COMPONENTS];
+	int			component[SCORE_MAX_COMPONENTS];
+	int			nages = 0;
 	double		growth = 0.0;
+	bool		span;
 
-	for (int k = 0; k < nfixed; k++)
-		growth += growth_twice(scale, scale->order[k], held->low, high, added);
-	for (int k = nfixed; k < scale->n && growth <= *enough; k++)
-		growth += growth_twice(scale, scale->order[k], held->low, high, added);
+	if (!shape_matches(shape, buf, len))
+		return false;
+	span = is_span(buf);
+	for (int i = 0; i < scale->n; i++)
+	{
+		unsigned	flags = buf[1 + i];
+		size_t		width = value_bytes(flags);
+
+		if ((size_t) (end - p) < width << span)
+			return false;
+		if (scale->c[i].half_life != 0)
+		{
+			ages[nages] = p;
+			component[nages++] = i;
+		}
+		else
+		{
+			double		low;
+			double		high;
+
+			get_value(p, flags >> VALUE_SHIFT, &low);
+			get_value(span ? p + width : p, flags >> VALUE_SHIFT, &high);
+			growth += growth_twice(clamp_to(&scale->c[i], low), clamp_to(&scale->c[i], high), added, i);
+		}
+		p += width << span;
+	}
+	if (p != end)
+		return false;
+
+	for (int k = 0; k < nages && growth <= *enough; k++)
+	{
+		int			i = component[k];
+		unsigned	flags = buf[1 + i];
+		ScoreElement low;
+		ScoreElement high;
+
+		get_element(ages[k], flags >> VALUE_SHIFT, &low.value, &low.at);
+		get_element(span ? ages[k] + value_bytes(flags) : ages[k], flags >> VALUE_SHIFT, &high.value, &high.at);
+		growth += growth_twice(nearly_worth(&scale->c[i], &low, scale->now),
+							   nearly_worth(&scale->c[i], &high, scale->now), added, i);
+	}
 	if (growth < *enough)
 		*enough = growth;
 	if (growth > NO_POINTS)
-		return pack_penalty(growth * 0.5, true);
-	return scale->nages > 0 ? hidden_penalty(scale, held, added) : 0.0f;
+		*penalty = pack_penalty(growth * 0.5, true);
+	else if (scale->nages == 0)
+		*penalty = 0.0f;
+	else
+	{
+		ScoreElements held;
+
+		if (!score_elements_decode(shape, buf, len, &held))
+			return false;
+		*penalty = hidden_penalty(scale, &held, added);
+	}
+	return true;
 }
 
 /* ----------------------------------------------------------------

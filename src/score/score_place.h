@@ -29,7 +29,6 @@ typedef struct ScoreScale
 	int64_t		now;			/* the instant of all measures */
 	double		unit;			/* of the curve's coordinates */
 	ScaleComponent c[SCORE_MAX_COMPONENTS];
-	int			order[SCORE_MAX_COMPONENTS];	/* those that age are last */
 } ScoreScale;
 
 extern void score_scale_init(ScoreScale *scale, const Score *shape, int64_t now);
@@ -89,9 +88,11 @@ extern void score_measure(const ScoreScale *scale, ScoreMeasured *m);	/* from m-
  * How much a key would have to grow to hold another: in points, now, and where
  * that is nothing, in half-lives. Never below 0. What is more points than enough
  * need not be told in full; a smaller number of points becomes what is enough.
+ * The key is read on the way; false as score_elements_decode has it.
  */
-extern float score_penalty(const ScoreScale *scale, const ScoreElements *held, const ScoreMeasured *added,
-						   double *enough);
+extern bool score_penalty(const ScoreShape *shape, const ScoreScale *scale,
+						  const unsigned char *buf, size_t len, const ScoreMeasured *added,
+						  double *enough, float *penalty);
 
 /*
  * A place on a Z-order curve through the contributions now. The prefix has the

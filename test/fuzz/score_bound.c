@@ -158,6 +158,18 @@ far_away(const ScoreElements *e)
 	return false;
 }
 
+static float
+penalty_of(const ScoreElements *held, const ScoreMeasured *added, double *enough)
+{
+	unsigned char bytes[SCORE_SPAN_MAX_ENCODED];
+	size_t		size = score_elements_encode(&shape, held, bytes);
+	float		penalty;
+
+	MUST(!score_penalty(&shape, &scale, bytes, size - 1, added, enough, &penalty));
+	MUST(score_penalty(&shape, &scale, bytes, size, added, enough, &penalty));
+	return penalty;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -235,17 +247,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		one.e = spans[i];
 		score_measure(&scale, &one);
-		penalty = score_penalty(&scale, &left, &one, &enough);
+		penalty = penalty_of(&left, &one, &enough);
 		MUST(penalty == 0.0f || (isfinite(penalty) && penalty > 0.0f && (far_away(&left) || far_away(&spans[i]))));
 		one.e = left;
 		score_measure(&scale, &one);
 		enough = INFINITY;
-		penalty = score_penalty(&scale, &spans[i], &one, &enough);
+		penalty = penalty_of(&spans[i], &one, &enough);
 		MUST(isfinite(penalty) && penalty >= 0.0f);
 
 		/* told in part, it is no less than what is enough, nor more than the whole */
 		enough *= 0.5;
-		at_most = score_penalty(&scale, &spans[i], &one, &enough);
+		at_most = penalty_of(&spans[i], &one, &enough);
 		MUST(at_most <= penalty && (penalty == 0.0f) == (at_most == 0.0f));
 	}
 

@@ -93,6 +93,16 @@ ALTER TABLE aud.lead DISABLE TRIGGER "!leadscore_stage";
 UPDATE aud.lead SET stage = 'c' WHERE id = 6;
 SELECT relation, finding FROM audit() WHERE relation = 'aud.lead';
 ROLLBACK;
+-- a table whose rules cannot be made out is a finding, and hides no other
+BEGIN;
+CREATE TABLE aud.b_lead (id int PRIMARY KEY, stage text DEFAULT 'a', paid bool);
+SELECT enforce('aud.b_lead', 'stage', 'aud');
+INSERT INTO aud.b_lead VALUES (1);
+CREATE TRIGGER " early" AFTER UPDATE ON aud.lead FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+ALTER TABLE aud.b_lead DISABLE TRIGGER "!leadscore_stage";
+UPDATE aud.b_lead SET stage = 'c';
+SELECT relation, finding FROM audit() WHERE relation IN ('aud.lead', 'aud.b_lead') ORDER BY relation;
+ROLLBACK;
 -- renames do not break the chain
 ALTER TABLE aud.lead RENAME TO lead2;
 SELECT * FROM audit() WHERE relation IS NULL OR relation = 'aud.lead2';

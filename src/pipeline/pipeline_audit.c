@@ -12,6 +12,7 @@
 #include "leadscore.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -27,6 +28,7 @@
 #include "utils/timestamp.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
 #include "pipeline/pipeline.h"
@@ -329,6 +331,44 @@ audit_table(Findings *f, Oid relid)
 	table_close(rel, NoLock);
 }
 
+/* The same; a table that cannot be looked at is a finding, and hides no other. */
+static void
+try_audit_table(Findings *f, Oid relid)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		audit_table(f, relid);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		int			category;
+
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+		category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+			category == ERRCODE_TRANSACTION_ROLLBACK || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+			ReThrowError(error);
+		finding(f, DatumGetCString(DirectFunctionCall1(regclassout, ObjectIdGetDatum(relid))), false, 0,
+				psprintf("the stages of this table cannot be checked: %s", error->message));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+}
+
 static void
 audit_tables(Findings *f)
 {
@@ -347,7 +387,7 @@ audit_tables(Findings *f)
 		relids[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	for (uint64 i = 0; i < n; i++)
-		audit_table(f, relids[i]);
+		try_audit_table(f, relids[i]);
 }
 
 Datum

@@ -192,8 +192,8 @@ UPDATE dml2.t2 SET "the stage" = 'c' WHERE id = 3;
 ALTER SCHEMA dml2 RENAME TO dml; ALTER TABLE dml.t2 RENAME TO t; ALTER TABLE dml.t RENAME COLUMN "the stage" TO stage;
 ALTER TABLE dml.t ADD COLUMN more int DEFAULT 7; ALTER TABLE dml.t DROP COLUMN note CASCADE;
 UPDATE dml.t SET stage = 'b' WHERE id = 3;
--- (which of the dependent objects it names is not fixed)
-\set VERBOSITY terse
+-- (which of the dependent objects PostgreSQL's message names is not fixed)
+\set VERBOSITY sqlstate
 ALTER TABLE dml.t ALTER stage TYPE varchar(20);
 \set VERBOSITY default
 UPDATE dml.t SET stage = 'd' WHERE id = 3;

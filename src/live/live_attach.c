@@ -7,9 +7,13 @@
 #include "leadscore.h"
 
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -157,10 +161,16 @@ static void
 make_trigger(Oid relid, const char *name, const char *event, const char *rest, bool always)
 {
 	char	   *table = ls_relation_name(relid);
+	ObjectAddress trigger;
+	ObjectAddress extension;
 
 	execute(psprintf("CREATE TRIGGER %s %s ON %s %s EXECUTE FUNCTION leadscore.live_change()",
 					 name, event, table, rest));
-	execute(psprintf("ALTER TRIGGER %s ON %s DEPENDS ON EXTENSION leadscore", name, table));
+	/* as ALTER TRIGGER ... DEPENDS ON EXTENSION, which would lock the extension to the end of the transaction */
+	CommandCounterIncrement();
+	ObjectAddressSet(trigger, TriggerRelationId, get_trigger_oid(relid, name, false));
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("leadscore", false));
+	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 	if (always)
 		execute(psprintf("ALTER %sTABLE %s ENABLE ALWAYS TRIGGER %s",
 						 get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ? "FOREIGN " : "", table, name));

@@ -108,7 +108,8 @@ SELECT add_rule('b2b', 'engagement', 'demo request', $$kind = 'demo request'$$, 
 \o
 SELECT * FROM compare_bands('b2b');
 SELECT publish('b2b', 'demo requests count double') AS published;
-SELECT revert('b2b', :live_version, 'no better') AS "live again, as version";
+SELECT revert('b2b', :live_version) AS "live again, as version";
+SELECT version, state, published_by AS by, rules, note FROM versions WHERE model = 'b2b';
 \set ECHO none
 \echo '----------------------------------------------------------------------------------------------------'
 \echo '6. The funnel of the year: how many reached each stage, what share moved on, after how many days.'

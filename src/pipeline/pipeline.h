@@ -85,6 +85,7 @@ typedef struct LsScoreSource
 {
 	char	   *model;
 	ExprState  *state;
+	bool		reported;		/* that the model is broken */
 } LsScoreSource;
 
 typedef enum LsStageForm

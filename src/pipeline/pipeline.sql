@@ -162,6 +162,13 @@ CREATE VIEW leadscore.history WITH (security_invoker = true) AS
 COMMENT ON VIEW leadscore.history IS 'history of every lead whose table the reader may read: from, to, when, by whom, why, score then, version of the rules';
 GRANT SELECT ON leadscore.history TO PUBLIC;
 
+CREATE FUNCTION leadscore.pipeline_model_dropped() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'leadscore_pipeline_model_dropped' LANGUAGE c;
+COMMENT ON FUNCTION leadscore.pipeline_model_dropped() IS 'trigger: stage rules forget a model that is dropped; it cannot be dropped while a pipeline names it';
+REVOKE EXECUTE ON FUNCTION leadscore.pipeline_model_dropped() FROM PUBLIC;
+CREATE TRIGGER pipeline_model_dropped AFTER DELETE ON leadscore.model
+	FOR EACH ROW EXECUTE FUNCTION leadscore.pipeline_model_dropped();
+
 -- other sessions forget what they compiled when any of these changes
 CREATE FUNCTION leadscore.pipeline_changed() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'leadscore_pipeline_changed' LANGUAGE c;

@@ -9,6 +9,7 @@
 #include "leadscore.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
@@ -33,6 +34,7 @@
 
 PG_FUNCTION_INFO_V1(leadscore_enforce);
 PG_FUNCTION_INFO_V1(leadscore_unenforce);
+PG_FUNCTION_INFO_V1(leadscore_pipeline_model_dropped);
 PG_FUNCTION_INFO_V1(leadscore_follow_partitions);
 
 static char *
@@ -554,4 +556,64 @@ leadscore_unenforce(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" is under no pipeline", name)));
 	PG_RETURN_VOID();
+}
+
+/*
+ * Trigger on leadscore.model: a model was dropped. Tables that took their scores
+ * from it do without; a pipeline that names it cannot.
+ */
+Datum
+leadscore_pipeline_model_dropped(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	Oid			type = TEXTOID;
+	Datum		model;
+	bool		isnull;
+	MemoryContext context = CurrentMemoryContext;
+	LsOwnerSection section;
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("leadscore.pipeline_model_dropped() can only be called as a row trigger on DELETE")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	model = heap_getattr(trigger->tg_trigtuple, SPI_fnumber(desc, "model"), desc, &isnull);
+	if (ls_owner_sql("SELECT FROM leadscore.pipeline_transition t JOIN leadscore.pipeline p"
+					 " ON p.pipeline = t.pipeline AND p.live_version = t.version"
+					 " WHERE t.model = $1 AND EXISTS (SELECT FROM leadscore.enforced e WHERE e.pipeline = p.pipeline)",
+					 1, &type, &model, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("a pipeline needs scores of model \"%s\"", TextDatumGetCString(model)),
+				 errhint("SELECT * FROM leadscore.pipeline_transition WHERE model = '%s' shows for which moves. Publish it without them, or unenforce() its tables.",
+						 TextDatumGetCString(model))));
+	ls_owner_begin(&section);
+	if (SPI_execute_with_args("UPDATE leadscore.enforced e SET model = NULL FROM pg_class c"
+							  " WHERE e.model = $1 AND c.oid = e.relation RETURNING c.oid",
+							  1, &type, &model, NULL, false, 0) < 0)
+		elog(ERROR, "writing the pipeline catalog failed");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(context);
+
+		tables = lappend_oid(tables, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+		MemoryContextSwitchTo(spi);
+	}
+	ls_owner_end(&section);
+
+	/* a table whose rules cannot do without it keeps the model from being dropped */
+	foreach(lc, tables)
+	{
+		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
+
+		(void) ls_rules_get(rel);
+		ereport(NOTICE,
+				(errmsg("the stage rules of table \"%s\" have no score any more", RelationGetRelationName(rel))));
+		table_close(rel, NoLock);
+	}
+	return PointerGetDatum(NULL);
 }

@@ -7,12 +7,14 @@
  */
 #include "leadscore.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "pipeline/pipeline.h"
@@ -143,10 +145,66 @@ ls_move_time(LsMove *move)
 }
 
 /*
- * The lead's score in a model at the moment of the move; false: it has none. It is
- * read as the extension's owner: whoever may write leads need not be allowed to
- * read their scores.
+ * Read a stored score, as the extension's owner: whoever may write leads need not
+ * be allowed to read their scores. A model that is broken, as when its table of
+ * events was dropped, must not keep leads from coming and going: it is as if
+ * the lead had no score, and told once a session.
  */
+static bool
+read_score(LsRules *rules, LsScoreSource *source, Datum *value)
+{
+	MemoryContext oldcontext = CurrentMemoryContext;
+	ResourceOwner oldowner = CurrentResourceOwner;
+	LsUser		user;
+	volatile bool present = false;
+
+	if (IsInParallelMode())		/* would_refuse() and the like: no subtransaction there */
+	{
+		ls_become_owner(&user);
+		present = run_expression(rules, source->state, value);
+		ls_become_caller(&user);
+		return present;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(oldcontext);
+	PG_TRY();
+	{
+		ls_become_owner(&user);
+		present = run_expression(rules, source->state, value);
+		ls_become_caller(&user);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		int			category;
+
+		MemoryContextSwitchTo(oldcontext);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(oldcontext);
+		CurrentResourceOwner = oldowner;
+		category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+		if (category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+			category != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			ReThrowError(error);
+		if (!source->reported)
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("stage rules cannot see scores: %s", error->message),
+					 errdetail("It is as if the leads had none. This warning comes once a session."),
+					 error->hint ? errhint("%s", error->hint) : 0));
+		source->reported = true;
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return present;
+}
+
+/* the lead's score in a model at the moment of the move; false: it has none */
 bool
 ls_move_score(LsMove *move, int source, double *score)
 {
@@ -156,15 +214,12 @@ ls_move_score(LsMove *move, int source, double *score)
 	{
 		MemoryContext before = MemoryContextSwitchTo(rules->econtext->ecxt_per_tuple_memory);
 		Datum		value;
-		LsUser		user;
 
 		set_param(rules, LS_PARAM_MODEL, CStringGetTextDatum(rules->scores[source].model), false);
 		set_param(rules, LS_PARAM_LEAD, CStringGetTextDatum(ls_lead(move)), false);
 		set_param(rules, LS_PARAM_AT, TimestampTzGetDatum(ls_move_time(move)), false);
 		MemoryContextSwitchTo(before);
-		ls_become_owner(&user);
-		move->absent[source] = !run_expression(rules, rules->scores[source].state, &value);
-		ls_become_caller(&user);
+		move->absent[source] = !read_score(rules, &rules->scores[source], &value);
 		move->score[source] = move->absent[source] ? 0 : DatumGetFloat8(value);
 		move->known[source] = true;
 	}

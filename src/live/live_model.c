@@ -37,6 +37,7 @@
 static HTAB *tables = NULL;
 static LiveTableData *zombies = NULL;
 static uint64 invalidations = 0;
+static int	pins = 0;			/* of all tables */
 
 static void
 free_table(LiveTableData *data)
@@ -103,10 +104,13 @@ transaction_ended(XactEvent event, void *arg)
 		zombies = data->next_zombie;
 		free_table(data);
 	}
+	if (pins == 0)
+		return;
 	hash_seq_init(&status, tables);
 	while ((entry = hash_seq_search(&status)) != NULL)
 		if (entry->data != NULL)
 			entry->data->pins = 0;
+	pins = 0;
 }
 
 void
@@ -491,6 +495,7 @@ ls_live_table_pin(Oid relid)
 		entry->data = data;
 	}
 	entry->data->pins++;
+	pins++;
 	return entry->data;
 }
 
@@ -499,6 +504,7 @@ ls_live_table_unpin(LiveTableData *table)
 {
 	Assert(table->pins > 0);
 	table->pins--;
+	pins--;
 }
 
 /* One model by name, through the table of its leads; an error if it is not live. */

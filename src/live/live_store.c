@@ -791,6 +791,13 @@ write_crossings(Store *store)
 						 in_order->at, in_order->score, in_order->cause);
 }
 
+static inline bool
+asks_for_nothing(const LiveDelta *delta)
+{
+	return !delta->changed && !delta->rebuild && !delta->appeared && !delta->vanished &&
+		!delta->settle && delta->touches == NULL && delta->later == DT_NOEND;
+}
+
 /* Apply what a statement changes to the stored scores of a model. */
 void
 ls_live_apply(LiveFold *fold, int depth)
@@ -799,11 +806,16 @@ ls_live_apply(LiveFold *fold, int depth)
 	LiveDelta **sorted;
 	MemoryContext context;
 	MemoryContext oldcontext;
+	int			first = 0;
 
-	if (fold->n == 0)
+	/* most statements are of one row, and many rows give no points */
+	while (first < fold->n && asks_for_nothing(fold->leads[first]))
+		first++;
+	if (first == fold->n)
 		return;
 	forget_rebuilt(depth);
-	context = AllocSetContextCreate(fold->context, "leadscore store", ALLOCSET_DEFAULT_SIZES);
+	context = fold->n == 1 ? fold->context :
+		AllocSetContextCreate(fold->context, "leadscore store", ALLOCSET_DEFAULT_SIZES);
 	store_begin(&store, fold, depth);
 	if (fold->no_events || fold->no_leads)
 		ls_live_preset(fold);
@@ -816,11 +828,11 @@ ls_live_apply(LiveFold *fold, int depth)
 		/* they lie in order of arrival, not of key */
 		if (i + PREFETCH_LEADS < fold->n)
 			ls_prefetch(sorted[i + PREFETCH_LEADS]);
-		if (!delta->changed && !delta->rebuild && !delta->appeared && !delta->vanished &&
-			!delta->settle && delta->touches == NULL && delta->later == DT_NOEND)
+		if (asks_for_nothing(delta))
 			continue;
 		apply_lead(&store, delta);
-		MemoryContextReset(context);
+		if (context != fold->context)
+			MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(oldcontext);
 	store_end(&store);

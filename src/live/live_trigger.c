@@ -93,8 +93,9 @@ read_rows(Change *change, Tuplestorestate *rows, TupleTableSlot *row, bool added
 		  RowCallback callback, void *arg)
 {
 	TupleTableSlot *slot;
-	MemoryContext context;
+	MemoryContext context = CurrentMemoryContext;
 	MemoryContext oldcontext;
+	bool		many;
 	int			pointer;
 
 	if (row != NULL)
@@ -107,7 +108,9 @@ read_rows(Change *change, Tuplestorestate *rows, TupleTableSlot *row, bool added
 	tuplestore_select_read_pointer(rows, pointer);
 	tuplestore_rescan(rows);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
-	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	many = tuplestore_tuple_count(rows) > 1;
+	if (many)
+		context = AllocSetContextCreate(context, "leadscore row", ALLOCSET_DEFAULT_SIZES);
 	/* a row read from disk belongs to the slot: it must not be in the context that is reset */
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
@@ -115,9 +118,11 @@ read_rows(Change *change, Tuplestorestate *rows, TupleTableSlot *row, bool added
 		oldcontext = MemoryContextSwitchTo(context);
 		callback(map_row(change, slot), added, arg);
 		MemoryContextSwitchTo(oldcontext);
-		MemoryContextReset(context);
+		if (many)
+			MemoryContextReset(context);
 	}
-	MemoryContextDelete(context);
+	if (many)
+		MemoryContextDelete(context);
 	ExecDropSingleTupleTableSlot(slot);
 }
 

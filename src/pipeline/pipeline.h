@@ -114,6 +114,7 @@ typedef struct LsRules
 	char	   *override_role;	/* NULL: the owner of the pipeline */
 	char	   *import_role;
 	bool		history;		/* false: check only */
+	bool		runs_code;		/* guards call functions that are neither PostgreSQL's nor ours */
 
 	AttrNumber	stage_attno;
 	char	   *stage_column;

@@ -16,7 +16,9 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
+#include "access/transam.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "parser/parse_expr.h"
@@ -181,6 +183,24 @@ never_true(Expr *expr)
 	return IsA(expr, Const) && (((Const *) expr)->constisnull || !DatumGetBool(((Const *) expr)->constvalue));
 }
 
+/* a function that may do anything, such as read history */
+static bool
+is_foreign(Oid function, void *context)
+{
+	(void) context;
+	return function >= FirstNormalObjectId && get_func_namespace(function) != ls_schema_oid();
+}
+
+static bool
+calls_foreign(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, is_foreign, context))
+		return true;
+	return expression_tree_walker(node, calls_foreign, context);
+}
+
 static ExprState *
 compile_expression(LsRules *rules, Expr *expr)
 {
@@ -219,6 +239,8 @@ compile_guards(LsRules *rules, Relation rel)
 						 errmsg("%s can never be met by \"%s\"", what, RelationGetRelationName(rel)),
 						 errdetail("It is %s, and the table has none of what it asks for.", guard->condition),
 						 errhint("Call leadscore.enforce() with fields => '{\"field\": \"column\"}', or with model => 'name of a scoring model'.")));
+			if (calls_foreign((Node *) expr, NULL))
+				rules->runs_code = true;
 			guard->uses_score = scope.uses_score;
 			guard->state = compile_expression(rules, expr);
 		}

@@ -338,6 +338,19 @@ span_of_items(const SplitTable *table, const SplitItem *items, int n)
 		int			low = items[0].index * table->ncomponents + k;
 		int			high = low;
 
+		if (c->half_life == 0)
+		{
+			all.low[k] = table->low[low];
+			all.high[k] = table->high[high];
+			for (int i = 1; i < n; i++)
+			{
+				int			cell = items[i].index * table->ncomponents + k;
+
+				all.low[k].value = Min(all.low[k].value, table->low[cell].value);
+				all.high[k].value = Max(all.high[k].value, table->high[cell].value);
+			}
+			continue;
+		}
 		for (int i = 1; i < n; i++)
 		{
 			int			cell = items[i].index * table->ncomponents + k;

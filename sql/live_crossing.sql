@@ -137,6 +137,13 @@ SELECT lead, problem FROM verify('lc');
 SELECT repair('lc', '9'), repair('lc', '12345');
 SELECT * FROM verify('lc');
 
+-- and publish makes a dropped table of scores anew
+DROP TABLE leadscore.score_lc;
+INSERT INTO lc.event (lead_id, kind, at) VALUES (9, 'open', '2026-01-02');
+SELECT publish('lc') > 0 AS published;
+INSERT INTO lc.event (lead_id, kind, at) VALUES (9, 'open', '2026-01-03');
+SELECT * FROM verify('lc');
+
 -- a model that is broken does not keep cool() from the others
 CREATE TABLE lc.gone (id int PRIMARY KEY);
 SELECT create_model('lb', 'lc.gone'), add_component('lb', 'fit'), add_rule('lb', 'fit', 'there', 'id > 0', 1) \g /dev/null

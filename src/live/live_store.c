@@ -198,7 +198,7 @@ store_begin(Store *store, LiveFold *fold, int depth)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the stored scores of model \"%s\" have lost their primary key", live->model->name),
-				 errhint("Run leadscore.publish('%s').", live->model->name)));
+				 errhint("ALTER TABLE %s ADD PRIMARY KEY (lead) gives it back.", ls_relation_name(live->score_relid))));
 	store->slot = table_slot_create(store->rel, NULL);
 	store->new_slot = MakeSingleTupleTableSlot(RelationGetDescr(store->rel), &TTSOpsVirtual);
 	ScanKeyEntryInitialize(&store->key, 0, 1, BTEqualStrategyNumber, InvalidOid,

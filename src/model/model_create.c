@@ -250,9 +250,9 @@ ls_model_key_declaration(const LsModel *model)
 	return result;
 }
 
-/* The table of stored scores, empty, readable by the owner of the leads. */
-static void
-create_score_table(const LsModel *model, Oid reader)
+/* The table of stored scores, empty, readable by the owner of the leads; connected to SPI. */
+void
+ls_model_create_score_table(const LsModel *model, Oid reader)
 {
 	char	   *table = psprintf(LS_SCHEMA ".%s", quote_identifier(ls_model_score_table(model->name)));
 
@@ -365,7 +365,7 @@ leadscore_create_model(PG_FUNCTION_ARGS)
 					   " VALUES ($1, $2, $3, $4, $5, $6, session_user)", 6, types, values, nulls);
 	ls_catalog_execute("INSERT INTO leadscore.model_version (model, version) VALUES ($1, 0)",
 					   1, types, values, NULL);
-	create_score_table(&model, leads->rd_rel->relowner);
+	ls_model_create_score_table(&model, leads->rd_rel->relowner);
 	SPI_finish();
 
 	initStringInfo(&result);

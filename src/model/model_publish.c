@@ -277,13 +277,23 @@ fill_heap(LsModel *model, Relation target)
 uint64
 ls_model_store_scores(LsModel *model)
 {
-	Oid			relid = ls_model_score_relid(model, false);
+	Oid			relid = ls_model_score_relid(model, true);
 	Relation	stored;
 	char		persistence;
 	Oid			heap;
 	Relation	target;
 	uint64		rows;
 
+	if (!OidIsValid(relid))
+	{
+		Relation	leads = table_open(model->leads, AccessShareLock);
+
+		SPI_connect();
+		ls_model_create_score_table(model, leads->rd_rel->relowner);
+		SPI_finish();
+		table_close(leads, NoLock);
+		relid = ls_model_score_relid(model, false);
+	}
 	if (ls_scores_hook)
 		ls_scores_hook(model, LS_SCORES_BEGIN);
 	ls_model_follow_leads(model, relid);

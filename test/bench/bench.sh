@@ -11,25 +11,25 @@
 # A variant's time is that of all its statements. Before the name may stand, as
 # assignments: SET='jit = off; work_mem = ...' settings of this variant; REACH='<= 3'
 # the ratio that is wanted; REPEAT=100 statements of a round (then ms is their median,
-# and p95 is shown); BEFORE='SQL' run before each time, unmeasured; FLOOR='name' compare
-# with another variant than the floor. Ratios (x) are medians over the rounds of
-# the ratio within the round.
+# and p95 is shown); WITHIN=5 the p95 in ms that is wanted; BEFORE='SQL' run before each
+# time, unmeasured; FLOOR='name' compare with another variant than the floor. Ratios (x)
+# are medians over the rounds of the ratio within the round.
 
 ROUNDS=${ROUNDS:-5}
-names=() sqls=() sets=() reaches=() repeats=() befores=() floors=() kinds=()
+names=() sqls=() sets=() reaches=() withins=() repeats=() befores=() floors=() kinds=()
 floor_at=0
 
 prepare() { PGOPTIONS="-c client_min_messages=warning" psql -Xq -v ON_ERROR_STOP=1 -o /dev/null -c "$1"; }
 
 table() {
 	title=$1
-	names=() sqls=() sets=() reaches=() repeats=() befores=() floors=() kinds=() floor_at=0
+	names=() sqls=() sets=() reaches=() withins=() repeats=() befores=() floors=() kinds=() floor_at=0
 }
 add() {
 	kinds+=("$1") names+=("$2") sqls+=("$3") sets+=("${SET:-}") reaches+=("${REACH:-}")
-	repeats+=("${REPEAT:-1}") befores+=("${BEFORE:-}") floors+=("${FLOOR:-}")
+	repeats+=("${REPEAT:-1}") withins+=("${WITHIN:-}") befores+=("${BEFORE:-}") floors+=("${FLOOR:-}")
 	# an assignment before a function may outlive it; each counts once
-	unset SET REACH REPEAT BEFORE FLOOR
+	unset SET REACH WITHIN REPEAT BEFORE FLOOR
 }
 floor() { floor_at=${#names[@]}; add sql "$@"; }
 variant() { add sql "$@"; }
@@ -88,11 +88,15 @@ measure() {
 		fi
 		[ "${repeats[$i]}" = 1 ] || p95=$(quantile 0.95 <"$dir/all.$i" | awk '{printf "%.4g", $1}')
 		awk -v name="${names[$i]}" -v ms="$(median <"$dir/ms.$i")" -v lo="$(quantile 0 <"$dir/ms.$i")" -v hi="$(quantile 1 <"$dir/ms.$i")" \
-			-v p95="$p95" -v x="$x" -v reach="${reaches[$i]}" 'BEGIN {
+			-v p95="$p95" -v x="$x" -v reach="${reaches[$i]}" -v within="${withins[$i]}" 'BEGIN {
 				met = ""
 				if (reach != "") {
 					split(reach, w, " ")
 					met = (w[1] == "<=" ? x <= w[2] + 0 : x >= w[2] + 0) ? "reached" : "**not reached**"
+				}
+				if (within != "") {
+					reach = "p95 <= " within " ms"
+					met = p95 + 0 <= within + 0 ? "reached" : "**not reached**"
 				}
 				printf "| %s | %.4g | %.4g | %.4g | %s | %.3g | %s | %s |\n", name, ms, lo, hi, p95, x, reach, met }'
 	done

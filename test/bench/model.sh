@@ -21,7 +21,7 @@ variant 'hand-written CASE, default (parallel)' "SELECT sum($by_hand) FROM leads
 variant 'leadscore fit(), default (parallel)' "SELECT sum(fit('fit', l)) FROM leads l"
 measure
 
-prepare 'CREATE TABLE bench_out ()'
+prepare 'DROP TABLE IF EXISTS bench_out; CREATE TABLE bench_out ()'
 table 'Scoring and storing all 1,000,000 leads'
 floor 'CREATE TABLE AS of the hand-written CASE' "DROP TABLE bench_out; CREATE TABLE bench_out AS SELECT lead_id, $by_hand AS fit FROM leads l"
 REACH='<= 1.5' variant 'leadscore rescore()' "SELECT rescore('fit')"

@@ -112,6 +112,16 @@ SELECT count(*) - :kept AS more FROM leadscore.past_past;
 CREATE TRIGGER t BEFORE UPDATE ON mp.other FOR EACH ROW EXECUTE FUNCTION leadscore.keep_past('past', 'a', 'b');
 UPDATE mp.other SET b = 2;
 
+DROP TRIGGER t ON mp.other;
+
+-- how it writes is kept for the session, and made anew when the table changes
+UPDATE mp.lead SET untouched = '41' WHERE lead_id = 2;
+ALTER TABLE mp.lead ALTER untouched TYPE int USING length(untouched);
+UPDATE mp.lead SET untouched = 43 WHERE lead_id = 2;
+ALTER TABLE mp.lead ALTER untouched TYPE text;
+UPDATE mp.lead SET untouched = '44' WHERE lead_id = 2;
+SELECT old -> 'untouched' AS untouched FROM leadscore.past_past WHERE lead = 2 ORDER BY id DESC LIMIT 2;
+
 -- all of it goes with the model
 SELECT drop_model('past');
 SELECT to_regclass('leadscore.past_past') IS NULL AS gone, count(*) AS triggers FROM pg_trigger WHERE tgname = 'past_past';

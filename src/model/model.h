@@ -125,6 +125,9 @@ extern void ls_model_follow_leads(const LsModel *model, Oid relid);
 extern const char *ls_model_band(const LsModel *model, double total);
 extern void ls_model_shape(const LsModel *model, Score *shape);
 extern void ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
+struct _SPI_plan;
+extern void ls_catalog_execute_kept(struct _SPI_plan **plan, const char *sql, int nargs, Oid *types,
+									Datum *values, const char *nulls);
 extern char *ls_model_name_arg(FunctionCallInfo fcinfo, int argno, const char *what);
 
 /* model_condition.c */

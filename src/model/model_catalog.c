@@ -27,6 +27,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "model/eval_int.h"
 #include "model/model.h"
 
 /* A text argument that must be there, as a C string. */
@@ -58,6 +59,46 @@ ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const 
 	AtEOXact_GUC(true, level);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+}
+
+/*
+ * The same for a statement that is run often, which writes: *plan keeps it, from
+ * the first time on. Of the settings those are exchanged behind PostgreSQL's back
+ * that the values of columns are printed by; others do not matter to what is run.
+ */
+void
+ls_catalog_execute_kept(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	int			level = NewGUCNestLevel();
+	LsSettings	settings;
+	LsUser		caller;
+	volatile int result = 0;
+
+	/* a kept plan is good for the search_path it was made with only */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	ls_settings_enter(&settings);
+	PG_TRY();
+	{
+		ls_become_owner(&caller);
+		if (*plan == NULL)
+		{
+			*plan = SPI_prepare(sql, nargs, types);
+			if (*plan == NULL)
+				elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+			SPI_keepplan(*plan);
+		}
+		result = SPI_execute_plan(*plan, values, nulls, false, 0);
+		ls_become_caller(&caller);
+	}
+	PG_FINALLY();
+	{
+		ls_settings_leave(&settings);
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(true, level);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 }
 
 /* Column of the current SPI result as a C string in the given context, or NULL. */

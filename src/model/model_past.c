@@ -21,7 +21,9 @@
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "model/model.h"
@@ -263,42 +265,100 @@ ls_past_since(const LsModel *model, TimestampTz *since)
 	return !isnull;
 }
 
-/* Write down what the columns held until now. */
-static void
-write_past(Relation rel, HeapTuple tuple, AttrNumber key, const char *model, int ncolumns, char **columns)
+/*
+ * How a trigger writes: the statement, and what it is given of the row. Kept for
+ * the backend, until the table of leads changes.
+ */
+typedef struct PastWriter
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	Oid			past = get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model), ls_schema_oid());
-	Oid		   *types = palloc((ncolumns + 1) * sizeof(Oid));
-	Datum	   *values = palloc((ncolumns + 1) * sizeof(Datum));
-	char	   *nulls = palloc((ncolumns + 2) * sizeof(char));
-	StringInfoData sql;
-	int			n = 0;
-	bool		isnull;
+	struct PastWriter *next;
+	Oid			trigger;
+	Oid			relid;
+	bool		valid;
+	int			uses;
+	SPIPlanPtr	plan;
+	char	   *sql;
+	int			n;
+	AttrNumber *attnos;			/* the key first */
+	Oid		   *types;
+} PastWriter;
 
-	/* the key's type was altered: scores are not kept, until rescore() alters ours */
-	if (TupleDescAttr(desc, key - 1)->atttypid != get_atttype(past, get_attnum(past, "lead")))
-		return;
+static PastWriter *writers = NULL;
+
+static void
+leads_changed(Datum arg, Oid relid)
+{
+	(void) arg;
+	for (PastWriter *writer = writers; writer; writer = writer->next)
+		if (!OidIsValid(relid) || writer->relid == relid)
+			writer->valid = false;
+}
+
+static void
+forget_stale_writers(void)
+{
+	PastWriter **link = &writers;
+
+	while (*link)
+	{
+		PastWriter *writer = *link;
+
+		if (writer->valid || writer->uses > 0)
+		{
+			link = &writer->next;
+			continue;
+		}
+		*link = writer->next;
+		if (writer->plan)
+			SPI_freeplan(writer->plan);
+		pfree(writer->sql);
+		pfree(writer->attnos);
+		pfree(writer->types);
+		pfree(writer);
+	}
+}
+
+static PastWriter *
+get_writer(Relation rel, const Trigger *trigger, AttrNumber key)
+{
+	static bool registered = false;
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			ncolumns = trigger->tgnargs - 2;
+	PastWriter *writer;
+	StringInfoData sql;
+
+	for (writer = writers; writer; writer = writer->next)
+		if (writer->valid && writer->trigger == trigger->tgoid && writer->relid == RelationGetRelid(rel))
+			return writer;
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(leads_changed, (Datum) 0);
+		registered = true;
+	}
+	forget_stale_writers();
+
+	writer = MemoryContextAllocZero(TopMemoryContext, sizeof(PastWriter));
+	writer->trigger = trigger->tgoid;
+	writer->relid = RelationGetRelid(rel);
+	writer->attnos = MemoryContextAlloc(TopMemoryContext, (ncolumns + 1) * sizeof(AttrNumber));
+	writer->types = MemoryContextAlloc(TopMemoryContext, (ncolumns + 1) * sizeof(Oid));
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (lead, until, old) SELECT $1, now(), '{}'::jsonb", past_table(model));
-	types[n] = TupleDescAttr(desc, key - 1)->atttypid;
-	values[n] = heap_getattr(tuple, key, desc, &isnull);
-	nulls[n++] = isnull ? 'n' : ' ';
+	appendStringInfo(&sql, "INSERT INTO %s (lead, until, old) SELECT $1, now(), '{}'::jsonb", past_table(trigger->tgargs[0]));
+	writer->attnos[writer->n++] = key;
 	for (int i = 0; i < ncolumns; i++)
 	{
-		AttrNumber	attno = SPI_fnumber(desc, columns[i]);
+		const char *column = trigger->tgargs[i + 2];
+		AttrNumber	attno = SPI_fnumber(desc, column);
 
 		if (attno <= 0)
 			continue;
-		types[n] = TupleDescAttr(desc, attno - 1)->atttypid;
-		values[n] = heap_getattr(tuple, attno, desc, &isnull);
-		nulls[n++] = isnull ? 'n' : ' ';
-		appendStringInfo(&sql, "%s%s, $%d", (n - 2) % OBJECT_PAIRS == 0 ?
-						 (n > 2 ? ") || jsonb_build_object(" : " || jsonb_build_object(") : ", ",
-						 quote_literal_cstr(columns[i]), n);
+		writer->attnos[writer->n++] = attno;
+		appendStringInfo(&sql, "%s%s, $%d", (writer->n - 2) % OBJECT_PAIRS == 0 ?
+						 (writer->n > 2 ? ") || jsonb_build_object(" : " || jsonb_build_object(") : ", ",
+						 quote_literal_cstr(column), writer->n);
 	}
 	appendStringInfo(&sql, ") WHERE EXISTS (SELECT FROM leadscore.model WHERE model = %s AND leads::oid IN (%u",
-					 quote_literal_cstr(model), RelationGetRelid(rel));
+					 quote_literal_cstr(trigger->tgargs[0]), RelationGetRelid(rel));
 	if (rel->rd_rel->relispartition)
 	{
 		ListCell   *cell;
@@ -307,15 +367,55 @@ write_past(Relation rel, HeapTuple tuple, AttrNumber key, const char *model, int
 			appendStringInfo(&sql, ", %u", lfirst_oid(cell));
 	}
 	appendStringInfoString(&sql, "))");
-	nulls[n] = '\0';
+	for (int i = 0; i < writer->n; i++)
+		writer->types[i] = TupleDescAttr(desc, writer->attnos[i] - 1)->atttypid;
+	writer->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
+	writer->valid = true;
+	writer->next = writers;
+	writers = writer;
+	return writer;
+}
+
+/* Write down what the columns held until now. */
+static void
+write_past(Relation rel, const Trigger *trigger, HeapTuple tuple, AttrNumber key)
+{
+	Oid			past = get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", trigger->tgargs[0]), ls_schema_oid());
+	PastWriter *writer;
+	Datum	   *values;
+	char	   *nulls;
+
+	/* the key's type was altered: scores are not kept, until rescore() alters ours */
+	if (TupleDescAttr(RelationGetDescr(rel), key - 1)->atttypid != get_atttype(past, get_attnum(past, "lead")))
+		return;
+	writer = get_writer(rel, trigger, key);
+	values = palloc_array(Datum, writer->n);
+	nulls = palloc_array(char, writer->n + 1);
+	for (int i = 0; i < writer->n; i++)
+	{
+		bool		isnull;
+
+		values[i] = heap_getattr(tuple, writer->attnos[i], RelationGetDescr(rel), &isnull);
+		nulls[i] = isnull ? 'n' : ' ';
+	}
+	nulls[writer->n] = '\0';
 	SPI_connect();
-	ls_catalog_execute(sql.data, n, types, values, nulls);
+	writer->uses++;
+	PG_TRY();
+	{
+		ls_catalog_execute_kept(&writer->plan, writer->sql, writer->n, writer->types, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		writer->uses--;
+	}
+	PG_END_TRY();
 	/* anybody may make a trigger that calls us, with any arguments */
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("leadscore.keep_past: \"%s\" is not the table of leads of model \"%s\"",
-						RelationGetRelationName(rel), model),
+						RelationGetRelationName(rel), trigger->tgargs[0]),
 				 errhint("The trigger is made by leadscore.publish(); drop this one.")));
 	SPI_finish();
 }
@@ -367,7 +467,7 @@ leadscore_keep_past(PG_FUNCTION_ARGS)
 		if (old_null != new_null ||
 			(!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen)))
 		{
-			write_past(data->tg_relation, data->tg_trigtuple, key, args[0], nargs - 2, args + 2);
+			write_past(data->tg_relation, data->tg_trigger, data->tg_trigtuple, key);
 			break;
 		}
 	}

@@ -58,6 +58,7 @@ extern void ls_eval_free(LsProgram *program);
 extern int	ls_eval_columns(const LsProgram *program, const AttrNumber **attnos);
 extern bool ls_eval_needs_row(const LsProgram *program);
 extern bool ls_eval_may_fail(const LsProgram *program);
+extern bool ls_eval_not_parallel(const LsProgram *program);
 extern bool ls_eval_has_expressions(const LsProgram *program);
 extern char *ls_eval_describe(const LsProgram *program);
 

@@ -748,6 +748,13 @@ ls_eval_may_fail(const LsProgram *program)
 	return program->fails != LS_FAILS_NEVER;
 }
 
+/* ... and, in a parallel query, cannot be passed over? */
+bool
+ls_eval_not_parallel(const LsProgram *program)
+{
+	return program->fails == LS_FAILS_ANYHOW && !LS_MAY_CATCH_IN_PARALLEL;
+}
+
 /* Does it depend on definitions beyond the table's, such as functions'? */
 bool
 ls_eval_has_expressions(const LsProgram *program)

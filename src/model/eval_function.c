@@ -263,6 +263,9 @@ simplify_fit(SupportRequestSimplify *request)
 
 	/* from here on even if the call stays: planning a query loads the model */
 	compiled = ls_compiled_get(TextDatumGetCString(name->constvalue), LS_LIVE, false, CurrentMemoryContext);
+	/* rules whose failure needs a subtransaction: no parallel plan, where that cannot have one */
+	if (ls_eval_not_parallel(compiled->program))
+		request->root->glob->parallelModeOK = false;
 	if (!IsA(row, Var) || row->varattno != InvalidAttrNumber || row->varlevelsup != 0)
 		return NULL;
 	rte = planner_rt_fetch(row->varno, request->root);

@@ -21,6 +21,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -168,6 +169,7 @@ typedef struct LsJudge
 	MemoryContext context;
 	MemoryContextCallback callback;
 	LsFailures *failures;
+	int			guc_level;
 	bool		busy;
 	JudgeSide	sides[2];		/* leads, events */
 	struct LsJudge *next;
@@ -221,7 +223,7 @@ compile_side(JudgeSide *side, const LsModel *model, bool event)
 /*
  * Let the queries of this model, which has been analysed, evaluate rules by
  * leadscore.judge if one of them may fail; until ls_judge_end, or the end of the
- * current memory context.
+ * current memory context. What begins last must end first.
  */
 void
 ls_judge_begin(LsModel *model)
@@ -256,6 +258,11 @@ ls_judge_begin(LsModel *model)
 	judges = judge;
 	model->judge = judge;
 	MemoryContextSwitchTo(old);
+
+	/* equal rows that fail would be judged, and so counted, but once */
+	judge->guc_level = NewGUCNestLevel();
+	(void) set_config_option("enable_memoize", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* Tell of rules that failed since ls_judge_begin. */
@@ -266,6 +273,7 @@ ls_judge_end(LsModel *model, bool store)
 
 	if (judge == NULL)
 		return;
+	AtEOXact_GUC(true, judge->guc_level);
 	ls_failures_report(judge->failures, store);
 	for (int side = 0; side < 2; side++)
 		if (judge->sides[side].eval)

@@ -160,8 +160,8 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 							ls_key_equality(live->key_type)),
 				   1, types, values, compare_row, &comparing);
 	SPI_finish();
-	ls_judge_end(live, false);
 	ls_judge_end(other, false);
+	ls_judge_end(live, false);
 	return (Datum) 0;
 }
 

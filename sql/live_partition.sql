@@ -129,6 +129,54 @@ SET client_min_messages = warning;
 DROP VIEW lp.wrong;
 SELECT drop_model('lp');
 
+-- a partition that has a model of its own, made before it is attached, or after
+CREATE TABLE lp.firm (id int PRIMARY KEY);
+INSERT INTO lp.firm SELECT generate_series(1, 5);
+CREATE TABLE lp.sign (lead_id int, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE lp.sign_1 (lead_id int, at timestamptz NOT NULL);
+CREATE TABLE lp.sign_2 PARTITION OF lp.sign FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+DO $$ BEGIN
+	FOR i IN 0..2 LOOP
+		PERFORM create_model('sign ' || i, 'lp.firm', 'lp.sign' || CASE i WHEN 0 THEN '' ELSE '_' || i END, lead_key => 'id', event_lead => 'lead_id', event_at => 'at');
+		PERFORM add_component('sign ' || i, 'all');
+		PERFORM add_rule('sign ' || i, 'all', 'any', 'at IS NOT NULL', 1, source => 'event');
+		PERFORM publish('sign ' || i);
+	END LOOP;
+END $$;
+CREATE FUNCTION lp.sums() RETURNS TABLE (whole float8, one float8, two float8, wrong bigint) LANGUAGE plpgsql AS $$ BEGIN
+	RETURN QUERY SELECT (SELECT sum(score @ now()) FROM "score_sign 0"), (SELECT sum(score @ now()) FROM "score_sign 1"), (SELECT sum(score @ now()) FROM "score_sign 2"),
+		(SELECT count(*) FROM verify('sign 0')) + (SELECT count(*) FROM verify('sign 1')) + (SELECT count(*) FROM verify('sign 2'));
+END $$;
+INSERT INTO lp.sign_1 SELECT 1 + g % 5, '2026-01-10' FROM generate_series(1, 10) g;
+ALTER TABLE lp.sign ATTACH PARTITION lp.sign_1 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+INSERT INTO lp.sign SELECT 1 + g % 5, '2026-02-10' FROM generate_series(1, 7) g;
+SELECT * FROM lp.sums();
+INSERT INTO lp.sign_1 VALUES (1, '2026-01-11'), (2, '2026-01-11');
+UPDATE lp.sign SET lead_id = 3 WHERE lead_id = 2;
+DELETE FROM lp.sign_2 WHERE lead_id = 3;
+SELECT * FROM lp.sums();
+TRUNCATE lp.sign_2;
+SELECT * FROM lp.sums();
+TRUNCATE lp.sign_1;
+SELECT * FROM lp.sums();
+INSERT INTO lp.sign_1 SELECT 1 + g % 5, '2026-01-10' FROM generate_series(1, 10) g;
+ALTER TABLE lp.sign DETACH PARTITION lp.sign_1;
+UPDATE lp.sign_1 SET lead_id = 2;
+SELECT * FROM lp.sums();
+ALTER TABLE lp.sign ATTACH PARTITION lp.sign_1 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+UPDATE lp.sign SET lead_id = 4;
+SELECT * FROM lp.sums();
+SELECT drop_model('sign 2');
+INSERT INTO lp.sign SELECT 1 + g % 5, '2026-02-10' FROM generate_series(1, 7) g;
+TRUNCATE lp.sign_2;
+INSERT INTO lp.sign VALUES (1, '2026-01-11');
+SELECT * FROM verify('sign 0');
+SELECT drop_model('sign 0');
+INSERT INTO lp.sign_1 VALUES (1, '2026-01-11');
+SELECT * FROM verify('sign 1');
+SELECT drop_model('sign 1');
+SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgfoid = 'live_change'::regproc AND tgrelid IN (SELECT relid FROM pg_partition_tree('lp.sign'));
+
 -- tables that inherit from the table of events
 CREATE TABLE lp.client (id int PRIMARY KEY, sector text);
 INSERT INTO lp.client SELECT g, 'saas' FROM generate_series(1, 10) g;

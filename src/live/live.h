@@ -86,7 +86,7 @@ typedef struct LiveTableData
 	Oid			owner;
 	int			nmodels;
 	LiveModel **models;
-	Oid			above;			/* no models, but those of a table it is a partition or a child of */
+	Oid			above;			/* the nearest table with models that it is a partition or a child of */
 	int			ndeps;
 	Oid		   *deps;			/* relations whose change makes this stale */
 	struct LiveTableData *next_zombie;

@@ -136,6 +136,13 @@ drop_triggers(Oid relid)
 						 ls_relation_name(relid)));
 }
 
+/* The name of a row trigger; a partition has one of the whole, too. */
+static const char *
+row_trigger(Oid relid)
+{
+	return get_rel_relispartition(relid) ? "leadscore_live_own" : "leadscore_live_row";
+}
+
 /* Are the triggers there that we would make? cloned: those for rows come from the parent. */
 static bool
 triggers_in_place(Oid relid, LiveForm form, bool always, bool truncate, bool cloned)
@@ -146,7 +153,7 @@ triggers_in_place(Oid relid, LiveForm form, bool always, bool truncate, bool clo
 
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = CStringGetTextDatum(cloned ? "leadscore_live_truncating" :
-									form == FORM_ROW ? "leadscore_live_row" : "leadscore_live_insert");
+									form == FORM_ROW ? row_trigger(relid) : "leadscore_live_insert");
 	values[2] = BoolGetDatum(always);
 	ls_catalog_execute("SELECT count(*), count(*) FILTER (WHERE tgname = $2)"
 					   " FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgparentid = 0"
@@ -206,7 +213,7 @@ install_triggers(Oid relid)
 		return;
 	drop_triggers(relid);
 	if (form == FORM_ROW)
-		make_trigger(relid, "leadscore_live_row", "AFTER INSERT OR UPDATE OR DELETE", "FOR EACH ROW", always);
+		make_trigger(relid, row_trigger(relid), "AFTER INSERT OR UPDATE OR DELETE", "FOR EACH ROW", always);
 	else
 	{
 		make_trigger(relid, "leadscore_live_insert", "AFTER INSERT",
@@ -218,6 +225,17 @@ install_triggers(Oid relid)
 	}
 	if (truncate)
 		make_truncate_triggers(relid, form, always);
+}
+
+/* Is a model live over the table itself? Then it has triggers for its own sake. */
+static bool
+has_models(Oid relid)
+{
+	LiveTableData *table = ls_live_table_pin(relid);
+	bool		result = table->nmodels > 0;
+
+	ls_live_table_unpin(table);
+	return result;
 }
 
 /* Row triggers are cloned to partitions, TRUNCATE's are not. */
@@ -233,10 +251,15 @@ attach_partitions(Oid root, Oid relid)
 	{
 		Oid			child = lfirst_oid(cell);
 
-		if (get_rel_relkind(child) != RELKIND_RELATION || triggers_in_place(child, FORM_ROW, always, true, true))
-			continue;
-		drop_triggers(child);
-		make_truncate_triggers(child, FORM_ROW, always);
+		/* its own were for whole statements before it was attached */
+		if (child != root && has_models(child))
+			install_triggers(child);
+		else if (get_rel_relkind(child) == RELKIND_RELATION &&
+				 !triggers_in_place(child, FORM_ROW, always, true, true))
+		{
+			drop_triggers(child);
+			make_truncate_triggers(child, FORM_ROW, always);
+		}
 	}
 }
 
@@ -280,7 +303,9 @@ ls_live_detach_child(Oid relid)
 	{
 		LiveTableData *table = ls_live_table_pin(lfirst_oid(cell));
 
-		if (table->nmodels == 0 && !OidIsValid(table->above))
+		if (table->nmodels > 0)
+			install_triggers(lfirst_oid(cell));
+		else if (!OidIsValid(table->above))
 			drop_triggers(lfirst_oid(cell));
 		ls_live_table_unpin(table);
 	}
@@ -476,7 +501,20 @@ leadscore_live_dropped(PG_FUNCTION_ARGS)
 		if (others_live(DatumGetObjectId(relid), model))
 			continue;
 		foreach(cell, find_all_inheritors(DatumGetObjectId(relid), ShareRowExclusiveLock, NULL))
+		{
+			LiveTableData *table;
+
+			/* a partition may have models of its own, or be part of a whole that has */
+			CommandCounterIncrement();
+			if (lfirst_oid(cell) != DatumGetObjectId(relid) && has_models(lfirst_oid(cell)))
+				continue;
 			drop_triggers(lfirst_oid(cell));
+			CommandCounterIncrement();
+			table = ls_live_table_pin(lfirst_oid(cell));
+			if (OidIsValid(table->above) && table->nmodels == 0)
+				ls_live_attach_child(table->above, lfirst_oid(cell));
+			ls_live_table_unpin(table);
+		}
 	}
 	SPI_finish();
 	return PointerGetDatum(NULL);

@@ -386,11 +386,11 @@ model_names(Oid relid)
 }
 
 /*
- * A table without models of its own may be a partition of one that has, or
- * inherit from it. All tables above it are noted, as any of them may get one.
+ * A table may be a partition of one that has models, or inherit from it. All
+ * tables above it are noted, as any of them may get one.
  */
 static void
-find_above(Oid relid, LiveTableData *data)
+find_above(Oid relid, LiveTableData *data, int more)
 {
 	Oid			types[1] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(relid)};
@@ -403,7 +403,7 @@ find_above(Oid relid, LiveTableData *data)
 					   " SELECT relid, EXISTS (SELECT FROM leadscore.model m"
 					   " WHERE (m.leads::oid = relid OR m.events::oid = relid) AND m.live_version IS NOT NULL)"
 					   " FROM up ORDER BY n", 1, types, values, NULL);
-	data->deps = MemoryContextAllocZero(data->context, Max(SPI_processed, 1) * sizeof(Oid));
+	data->deps = MemoryContextAllocZero(data->context, (SPI_processed + more + 1) * sizeof(Oid));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
@@ -434,9 +434,7 @@ make_table(Oid relid)
 	data->context = context;
 	data->valid = true;
 	data->models = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveModel *));
-	data->deps = MemoryContextAllocZero(context, Max(list_length(names), 1) * 3 * sizeof(Oid));
-	if (names == NIL)
-		find_above(relid, data);
+	find_above(relid, data, list_length(names) * 3);
 	foreach(cell, names)
 	{
 		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid));

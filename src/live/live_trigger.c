@@ -628,23 +628,6 @@ check_call(FunctionCallInfo fcinfo)
 				 errhint("Run leadscore.publish(), which makes the triggers.")));
 }
 
-/*
- * The models over the table that fired, or over the one that it is a partition
- * or a child of; *relid says which of them.
- */
-static LiveTableData *
-find_models(Relation rel, Oid *relid)
-{
-	LiveTableData *table = ls_live_table_pin(RelationGetRelid(rel));
-
-	*relid = RelationGetRelid(rel);
-	if (!OidIsValid(table->above))
-		return table;
-	*relid = table->above;
-	ls_live_table_unpin(table);
-	return ls_live_table_pin(*relid);
-}
-
 static void
 begin_change(Change *change, TriggerData *trigger, Oid relid)
 {
@@ -669,22 +652,13 @@ begin_change(Change *change, TriggerData *trigger, Oid relid)
 	map_columns(change, relid);
 }
 
-Datum
-leadscore_live_change(PG_FUNCTION_ARGS)
+/* What a firing does to the models over a table, which is the one that fired or above it. */
+static void
+change_models(TriggerData *trigger, Oid relid, int depth)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	MemoryContext context;
-	MemoryContext oldcontext;
-	LiveTableData *table;
+	LiveTableData *table = ls_live_table_pin(relid);
 	Change		change;
-	Oid			relid;
-	int			depth;
 
-	check_call(fcinfo);
-	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore live", ALLOCSET_SMALL_SIZES);
-	oldcontext = MemoryContextSwitchTo(context);
-	depth = DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
-	table = find_models(trigger->tg_relation, &relid);
 	for (int i = 0; i < table->nmodels; i++)
 	{
 		LiveModel  *live = table->models[i];
@@ -707,6 +681,39 @@ leadscore_live_change(PG_FUNCTION_ARGS)
 		end_change(&change);
 	}
 	ls_live_table_unpin(table);
+}
+
+Datum
+leadscore_live_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	MemoryContext context;
+	MemoryContext oldcontext;
+	LiveTableData *table;
+	Relation	rel;
+	Oid			above;
+	bool		cloned;
+	bool		own;
+	int			depth;
+
+	check_call(fcinfo);
+	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore live", ALLOCSET_SMALL_SIZES);
+	oldcontext = MemoryContextSwitchTo(context);
+	depth = DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
+
+	/* a partition's trigger is that of the whole, cloned, unless it has models of its own, too */
+	rel = trigger->tg_relation;
+	cloned = trigger->tg_trigger->tgisclone;
+	table = ls_live_table_pin(RelationGetRelid(rel));
+	own = table->nmodels > 0 && !cloned;
+	above = table->nmodels == 0 || cloned || !rel->rd_rel->relispartition ||
+		TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ? table->above : InvalidOid;
+	ls_live_table_unpin(table);
+	if (own)
+		change_models(trigger, RelationGetRelid(rel), depth);
+	if (OidIsValid(above))
+		change_models(trigger, above, depth);
+
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
 	return PointerGetDatum(NULL);

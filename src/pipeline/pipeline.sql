@@ -114,7 +114,7 @@ CREATE TABLE leadscore.stage_history (
 	model text COLLATE "C"
 ) PARTITION BY RANGE (at);
 CREATE TABLE leadscore.stage_history_default PARTITION OF leadscore.stage_history DEFAULT USING heap;
-CREATE INDEX stage_history_lead ON leadscore.stage_history_default (lead, relation);
+CREATE INDEX stage_history_lead ON leadscore.stage_history_default (lead);
 COMMENT ON TABLE leadscore.stage_history_default IS 'rows of stage_history that no other partition takes';
 COMMENT ON TABLE leadscore.stage_history IS 'every stage every lead went through, who moved it, when and why; appended to by leadscore alone';
 COMMENT ON COLUMN leadscore.stage_history.id IS 'order of the moves of a lead';

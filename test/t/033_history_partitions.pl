@@ -35,7 +35,7 @@ BEGIN
 		month := timestamptz '2000-01-01' + i * interval '1 month';
 		name := to_char(month, '"stage_history_"YYYY_MM');
 		EXECUTE format('CREATE TABLE leadscore.%I PARTITION OF leadscore.stage_history FOR VALUES FROM (%L) TO (%L)', name, month, month + interval '1 month');
-		EXECUTE format('CREATE INDEX ON leadscore.%I (lead, relation)', name);
+		EXECUTE format('CREATE INDEX ON leadscore.%I (lead)', name);
 	END LOOP;
 END $$;
 CREATE TABLE leadscore.stage_history_future PARTITION OF leadscore.stage_history FOR VALUES FROM ('2200-01-01') TO (MAXVALUE);

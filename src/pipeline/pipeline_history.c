@@ -224,7 +224,7 @@ prepare_target(Relation rel)
 		prepare_leaf(&target.leaves[i], rel, partitions->oids[i]);
 }
 
-/* the partition for a move at an instant */
+/* the partition for a move at an instant; NULL: the target has to be learned anew */
 static HistoryLeaf *
 find_leaf(Relation rel, TimestampTz at)
 {
@@ -247,7 +247,13 @@ find_leaf(Relation rel, TimestampTz at)
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("no partition of leadscore.stage_history takes a move at %s", timestamptz_to_str(at)),
 				 errhint("Add one with CREATE TABLE ... PARTITION OF leadscore.stage_history.")));
-	return &target.leaves[index];
+	/* a partition that is being detached CONCURRENTLY comes and goes with the snapshot */
+	for (int i = 0; i < target.nleaves; i++)
+	{
+		if (target.leaves[i].relid == partitions->oids[index])
+			return &target.leaves[i];
+	}
+	return NULL;
 }
 
 /* the partition for a move at an instant, learned anew where need be, and opened */
@@ -262,6 +268,11 @@ open_leaf(Relation root, TimestampTz at, Relation *rel)
 		if (!target.valid)
 			prepare_target(root);
 		leaf = find_leaf(root, at);
+		if (leaf == NULL)
+		{
+			target.valid = false;
+			continue;
+		}
 		*rel = table_open(leaf->relid, RowExclusiveLock);
 		if (target.valid)
 			return leaf;
@@ -512,6 +523,8 @@ on_executor_finish(QueryDesc *query)
 static bool
 begin_batch(TimestampTz at)
 {
+	HistoryLeaf *leaf;
+
 	if (batch.level != finish_level)
 	{
 		if (batch.level != 0)
@@ -520,10 +533,9 @@ begin_batch(TimestampTz at)
 								RowExclusiveLock);
 		batch.level = finish_level;
 	}
-	if (batch.rel == NULL || !target.valid || find_leaf(batch.root, at)->relid != batch.leaf.relid)
+	leaf = batch.rel != NULL && target.valid ? find_leaf(batch.root, at) : NULL;
+	if (leaf == NULL || leaf->relid != batch.leaf.relid)
 	{
-		HistoryLeaf *leaf;
-
 		if (batch.n > 0)
 			write_batch();
 		if (batch.rel != NULL)

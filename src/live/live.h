@@ -2,11 +2,12 @@
  * live.h
  *	  Scores that follow the data: what the files of this part share.
  *
- * A change to a table of leads or events goes through four steps, a file each:
+ * A change to a table of leads or events goes through these steps, a file each:
  *
  *	live_trigger.c	evaluates the rules over the changed rows,
  *	live_fold.c		adds up what they give and take, per lead,
  *	live_store.c	applies that to the stored scores, lead by lead in key order,
+ *	live_index.c	and enters these into the indexes,
  *	live_band.c		writes down who went over or under a band's threshold.
  *
  * live_model.c keeps the models of a table compiled, live_rebuild.c computes
@@ -247,6 +248,9 @@ typedef struct LiveComputed
 
 extern void ls_live_compute(LiveModel *model, Datum key, TimestampTz now, LiveComputed *result);
 extern bool ls_live_window_change(LiveFold *fold, LiveDelta *delta);
+extern void ls_live_forget_rebuilt(int depth);
+extern bool ls_live_was_rebuilt(const LiveModel *model, const LiveDelta *delta);
+extern void ls_live_remember_rebuilt(const LiveModel *model, const LiveDelta *delta);
 extern bool ls_live_has_events(LiveModel *model, Datum key);
 extern void ls_live_store_row(TupleTableSlot *slot, HeapTuple row, TupleDesc desc, HeapTupleData *tuple);
 

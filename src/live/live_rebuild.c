@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -67,6 +68,65 @@ compare_hits(const void *a, const void *b)
 	if (x->at != y->at)
 		return x->at < y->at ? -1 : 1;
 	return x->points > y->points ? -1 : x->points < y->points;
+}
+
+/* ----------------------------------------------------------------
+ *		Leads computed anew
+ * ----------------------------------------------------------------
+ */
+
+typedef struct RebuiltKey
+{
+	Oid			relid;
+	uint32		hash;			/* of the key: a false alarm costs time only */
+} RebuiltKey;
+
+static HTAB *rebuilt = NULL;	/* in TopTransactionContext */
+static LocalTransactionId rebuilt_in = InvalidLocalTransactionId;
+static TimestampTz rebuilt_at;
+
+/* Forget what statements before the client's current one did. */
+void
+ls_live_forget_rebuilt(int depth)
+{
+	if (rebuilt == NULL)
+		return;
+	if (rebuilt_in != ls_local_transaction_id())
+		rebuilt = NULL;			/* its memory is gone */
+	else if (depth <= 1 && rebuilt_at != GetCurrentStatementStartTimestamp())
+	{
+		hash_destroy(rebuilt);
+		rebuilt = NULL;
+	}
+}
+
+bool
+ls_live_was_rebuilt(const LiveModel *live, const LiveDelta *delta)
+{
+	RebuiltKey	key = {live->score_relid, delta->hash};
+
+	return rebuilt != NULL && hash_search(rebuilt, &key, HASH_FIND, NULL) != NULL;
+}
+
+void
+ls_live_remember_rebuilt(const LiveModel *live, const LiveDelta *delta)
+{
+	RebuiltKey	key = {live->score_relid, delta->hash};
+
+	if (rebuilt == NULL)
+	{
+		HASHCTL		ctl = {
+			.keysize = sizeof(RebuiltKey),
+			.entrysize = sizeof(RebuiltKey),
+			.hcxt = TopTransactionContext
+		};
+
+		rebuilt = hash_create("leadscore leads computed anew", 64, &ctl,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		rebuilt_in = ls_local_transaction_id();
+	}
+	rebuilt_at = GetCurrentStatementStartTimestamp();
+	(void) hash_search(rebuilt, &key, HASH_ENTER, NULL);
 }
 
 /* ----------------------------------------------------------------

@@ -17,8 +17,8 @@
  * One statement may fire several of our triggers (MERGE, ON CONFLICT DO UPDATE,
  * data-modifying CTEs), and triggers nest. What one of them computes from the
  * tables includes rows whose own trigger is yet to fire; adding these again
- * would count them twice. So a lead that was computed anew is remembered until
- * the next statement of the client, and computed anew by every later firing.
+ * would count them twice. So a lead that was computed anew is remembered
+ * (live_rebuild.c) until the next statement of the client, and computed anew by every later firing.
  */
 #include "leadscore.h"
 
@@ -35,7 +35,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -93,65 +92,6 @@ typedef union ScoreBuffer
 	int32		align;
 	char		data[VARHDRSZ + SCORE_MAX_ENCODED];
 } ScoreBuffer;
-
-/* ----------------------------------------------------------------
- *		Leads computed anew
- * ----------------------------------------------------------------
- */
-
-typedef struct RebuiltKey
-{
-	Oid			relid;
-	uint32		hash;			/* of the key: a false alarm costs time only */
-} RebuiltKey;
-
-static HTAB *rebuilt = NULL;	/* in TopTransactionContext */
-static LocalTransactionId rebuilt_in = InvalidLocalTransactionId;
-static TimestampTz rebuilt_at;
-
-/* Forget what statements before the client's current one did. */
-static void
-forget_rebuilt(int depth)
-{
-	if (rebuilt == NULL)
-		return;
-	if (rebuilt_in != ls_local_transaction_id())
-		rebuilt = NULL;			/* its memory is gone */
-	else if (depth <= 1 && rebuilt_at != GetCurrentStatementStartTimestamp())
-	{
-		hash_destroy(rebuilt);
-		rebuilt = NULL;
-	}
-}
-
-static bool
-was_rebuilt(const LiveModel *live, const LiveDelta *delta)
-{
-	RebuiltKey	key = {live->score_relid, delta->hash};
-
-	return rebuilt != NULL && hash_search(rebuilt, &key, HASH_FIND, NULL) != NULL;
-}
-
-static void
-remember_rebuilt(const LiveModel *live, const LiveDelta *delta)
-{
-	RebuiltKey	key = {live->score_relid, delta->hash};
-
-	if (rebuilt == NULL)
-	{
-		HASHCTL		ctl = {
-			.keysize = sizeof(RebuiltKey),
-			.entrysize = sizeof(RebuiltKey),
-			.hcxt = TopTransactionContext
-		};
-
-		rebuilt = hash_create("leadscore leads computed anew", 64, &ctl,
-							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		rebuilt_in = ls_local_transaction_id();
-	}
-	rebuilt_at = GetCurrentStatementStartTimestamp();
-	(void) hash_search(rebuilt, &key, HASH_ENTER, NULL);
-}
 
 /* ----------------------------------------------------------------
  *		One row of the score table
@@ -613,7 +553,7 @@ rebuild_row(Store *store, LiveDelta *delta)
 {
 	LiveComputed computed;
 
-	remember_rebuilt(store->live, delta);
+	ls_live_remember_rebuilt(store->live, delta);
 	store->fold->now = Max(store->fold->now, GetCurrentTimestamp());
 	ls_live_indexes_flush(store->indexes);
 	ls_live_compute(store->live, delta->key, store->fold->now, &computed);
@@ -642,7 +582,7 @@ preset_row(Store *store, LiveDelta *delta)
 	LiveComputed *preset = delta->preset;
 
 	if (store->depth > 1)
-		remember_rebuilt(store->live, delta);
+		ls_live_remember_rebuilt(store->live, delta);
 	if (!preset->exists)
 		return delete_row(store, delta);
 	if (store->later == DT_NOEND && store->due > store->fold->now &&
@@ -663,7 +603,7 @@ make_row(Store *store, LiveDelta *delta)
 	Score		score = store->live->shape;
 	bool		rose_only;
 	bool		simple = delta->appeared && !delta->vanished && delta->touches == NULL &&
-		!delta->rebuild && !was_rebuilt(store->live, delta);
+		!delta->rebuild && !ls_live_was_rebuilt(store->live, delta);
 
 	if (simple && !add_delta(&score, delta, &rose_only))
 		simple = false;
@@ -728,7 +668,7 @@ apply_lead(Store *store, LiveDelta *delta)
 			store->version != store->live->model->version ||
 			store->score.n != store->live->shape.n ||
 			store->later <= store->fold->now ||
-			was_rebuilt(store->live, delta);
+			ls_live_was_rebuilt(store->live, delta);
 		if ((anew || delta->touches) && !locked)
 		{
 			/* what is computed must be computed under the lock */
@@ -813,7 +753,7 @@ ls_live_apply(LiveFold *fold, int depth)
 		first++;
 	if (first == fold->n)
 		return;
-	forget_rebuilt(depth);
+	ls_live_forget_rebuilt(depth);
 	context = fold->n == 1 ? fold->context :
 		AllocSetContextCreate(fold->context, "leadscore store", ALLOCSET_DEFAULT_SIZES);
 	store_begin(&store, fold, depth);

@@ -66,6 +66,7 @@ SELECT create_model('x', 'md.lead', 'md.twice');
 :code
 SELECT create_model('x', 'md.lead', 'md.two_times');
 :code
+SELECT create_model('x', 'md.lead', 'md.lead_view', event_lead => 'lead_id');
 SELECT create_model('x', 'md.lead', 'md.two_times', event_at => 'day');
 :code
 SELECT create_model('x', 'md.lead', 'md.odd_type');

@@ -129,7 +129,6 @@ SELECT count(*) FROM verify('mf_plain') UNION ALL SELECT count(*) FROM verify('m
 -- as of an earlier instant, from the old values
 SELECT count(*) FILTER (WHERE score_at('mf_any', id::text, '2026-06-01') IS NULL) AS missing FROM mf.lead;
 -- keys and tables that the scan does not take: by query
-CREATE VIEW mf.event_view AS SELECT * FROM mf.event;
 CREATE TABLE mf.tlead (id text PRIMARY KEY, employees int); INSERT INTO mf.tlead SELECT id::text, employees FROM mf.lead;
 SELECT create_model('mf_text', 'mf.tlead'), add_component('mf_text', 'fit'), add_rule('mf_text', 'fit', 'share', '100 / employees > 40', 3),
 	add_rule('mf_text', 'fit', 'known', 'employees IS NOT NULL', 1) \gset

@@ -230,7 +230,8 @@ find_event_at(Relation events, const char *given)
 				 errmsg("column \"%s\" of table \"%s\" has type %s, not timestamp with time zone",
 						NameStr(column_of(events, attno)->attname), RelationGetRelationName(events),
 						format_type_be(column_of(events, attno)->atttypid)),
-				 errhint("Ageing needs instants. Alter the column's type, or give a view that converts it.")));
+				 errhint("Ageing needs instants. Alter the column's type, or add a column GENERATED ALWAYS AS (%s::timestamp AT TIME ZONE 'UTC') STORED.",
+						 quote_identifier(NameStr(column_of(events, attno)->attname)))));
 	return attno;
 }
 
@@ -332,11 +333,12 @@ leadscore_create_model(PG_FUNCTION_ARGS)
 
 		events = ls_relation_open(model.events, AccessShareLock);
 		relkind = events->rd_rel->relkind;
-		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&
-			relkind != RELKIND_VIEW && relkind != RELKIND_MATVIEW && relkind != RELKIND_FOREIGN_TABLE)
+		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE && relkind != RELKIND_FOREIGN_TABLE)
 			ereport(ERROR,
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("\"%s\" is not a table or view", RelationGetRelationName(events))));
+					 errmsg("\"%s\" is not a table", RelationGetRelationName(events)),
+					 errdetail("Scores follow events by triggers on the table that stores them."),
+					 errhint("Name that table; what a view computes can be a generated column, or stand in the rules.")));
 		model.event_lead_attno = find_event_lead(events, leads, model.lead_attno, optional_name(fcinfo, 3));
 		model.event_lead = pstrdup(NameStr(column_of(events, model.event_lead_attno)->attname));
 		model.event_at_attno = find_event_at(events, optional_name(fcinfo, 4));

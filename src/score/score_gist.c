@@ -74,7 +74,7 @@ check_one_shape(const Score *held, const Score *other)
 					 "if the rows of the old shape are gone already, REINDEX.")));
 }
 
-/* A key or score that is not of this shape, or damaged: an error that says which. */
+/* A key or score that is not of this shape, or damaged: an error that says which. Does not return. */
 void
 ls_refuse_key(const ScoreShape *shape, Datum key)
 {

@@ -43,7 +43,7 @@ extern void ls_take_kind(LsKeyKind *kind, Datum key);
 extern LsKeyKind *ls_kind_of_call(FmgrInfo *flinfo, Datum key);
 extern void ls_elements_from_datum(const LsKeyKind *kind, Datum key, ScoreElements *e);
 extern Datum ls_elements_to_datum(const LsKeyKind *kind, const ScoreElements *e, int *size);
-extern void ls_refuse_key(const ScoreShape *shape, Datum key) pg_attribute_noreturn();
+extern void ls_refuse_key(const ScoreShape *shape, Datum key);
 
 /* The bytes of a key or a score. Index tuples hold neither compressed nor external ones. */
 static inline const unsigned char *

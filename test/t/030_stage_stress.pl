@@ -14,7 +14,7 @@ use LeadscoreTest;
 my $seed = seed();
 my $seconds = $ENV{LS_SOAK} ? 60 : 4;
 my $kills = $ENV{LS_SOAK} ? 20 : 4;
-my $node = new_node('stress', 'restart_after_crash = on');
+my $node = new_node('stress', 'restart_after_crash = on', 'deadlock_timeout = 100ms');
 $node->safe_psql('postgres', q{
 CREATE EXTENSION leadscore;
 ALTER DATABASE postgres SET search_path = public, leadscore;
@@ -66,6 +66,11 @@ DELETE FROM lead WHERE id = :l AND :m < 10;
 \set m random(1, 40)
 SELECT try($$UPDATE lead SET id = 1000 - id WHERE id = :l AND :m = 1$$);
 SELECT try($$UPDATE lead SET stage = pick() WHERE id > 900$$);
+},
+	# many at once, some of them refused as a whole
+	q{\set m random(0, 4)
+SELECT try($$UPDATE lead SET stage = CASE WHEN stage IN ('lost', 'disqualified') THEN 'lead' ELSE 'lost' END::leadscore.stage WHERE id % 5 = :m AND stage <> 'client'$$);
+SELECT try($$UPDATE lead SET interest = true, stage = 'mql' WHERE stage = 'lead'$$);
 },
 	q{\set l random(1, 40)
 BEGIN ISOLATION LEVEL SERIALIZABLE;

@@ -405,7 +405,7 @@ allows_batch(Oid relid)
 		return false;
 	result = (ResultRelInfo *) linitial(estate->es_opened_result_relations);
 	triggers = result->ri_TrigDesc;
-	if (RelationGetRelid(result->ri_RelationDesc) != relid || triggers == NULL)
+	if (RelationGetRelid(result->ri_RelationDesc) != relid || result->ri_RootResultRelInfo != NULL || triggers == NULL)
 		return false;
 	for (int i = 0; i < triggers->numtriggers; i++)
 	{

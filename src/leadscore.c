@@ -15,6 +15,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -82,6 +83,24 @@ extension_owner(void)
 				 errmsg("extension \"leadscore\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION leadscore.")));
 	return owner;
+}
+
+void
+ls_spi_expect(int result, int expected)
+{
+	if (result < 0 || (expected != 0 && result != expected))
+		elog(ERROR, "unexpected result of SPI: %s", SPI_result_code_string(result));
+}
+
+/* SPI_prepare, which returns NULL for what it does not throw. */
+SPIPlanPtr
+ls_spi_prepare(const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
+
+	if (plan == NULL)
+		ls_spi_expect(SPI_result, 0);
+	return plan;
 }
 
 void

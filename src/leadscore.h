@@ -42,4 +42,13 @@ extern Oid	ls_schema_oid(void);
  */
 extern Relation ls_relation_open(Oid relid, LOCKMODE lockmode);
 
+/*
+ * What SPI returns when it does not throw: expected, or (0) anything but a
+ * failure. Something else is a mistake of ours.
+ */
+extern void ls_spi_expect(int result, int expected);
+
+struct _SPI_plan;
+extern struct _SPI_plan *ls_spi_prepare(const char *sql, int nargs, Oid *types);
+
 #endif							/* LEADSCORE_H */

@@ -80,14 +80,12 @@ ls_run_query(const char *sql, LsRowCallback callback, void *arg,
 	receiver.desc = desc;
 	receiver.desc_context = desc_context;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	ls_spi_expect(SPI_connect(), SPI_OK_CONNECT);
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "leadscore row", ALLOCSET_SMALL_SIZES);
 	options.read_only = true;
 	options.dest = &receiver.pub;
 	rc = SPI_execute_extended(sql, &options);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "unexpected result %d of an analytics query", rc);
+	ls_spi_expect(rc, SPI_OK_SELECT);
 	SPI_finish();
 }

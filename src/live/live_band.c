@@ -104,19 +104,16 @@ run(Statement statement, Datum *values, const char *nulls)
 	if (plans[statement] == NULL)
 	{
 		int			level = ls_portable_settings();
-		SPIPlanPtr	plan = SPI_prepare(statements[statement].sql, statements[statement].nargs,
-									   (Oid *) statements[statement].types);
+		SPIPlanPtr	plan = ls_spi_prepare(statements[statement].sql, statements[statement].nargs,
+										  (Oid *) statements[statement].types);
 
 		AtEOXact_GUC(true, level);
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 		SPI_keepplan(plan);
 		plans[statement] = plan;
 	}
 	result = SPI_execute_plan(plans[statement], values, nulls, false, 0);
 	ls_become_caller(&caller);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	ls_spi_expect(result, 0);
 }
 
 /* ----------------------------------------------------------------
@@ -290,8 +287,7 @@ ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage
 										  quote_identifier(column), quote_literal_cstr(stage), from),
 								 false, 0);
 		}
-		if (result < 0)
-			elog(ERROR, "moving a lead failed: %s", SPI_result_code_string(result));
+		ls_spi_expect(result, 0);
 		if (SPI_processed == 0)
 			outcome = "refused: there is no such lead";
 		SetUserIdAndSecContext(caller.userid, caller.sec_context);

@@ -117,12 +117,11 @@ leads_with_events_to_come(LiveModel *live)
 
 	SPI_connect();
 	ls_live_become_table_owner(&identity, ls_live_owner_of(model->events), true);
-	if (SPI_execute(psprintf("SELECT coalesce(array_agg(DISTINCT e.%s::text), '{}') FROM %s e WHERE e.%s > now()"
-							 " AND e.%s < '10000-01-01 00:00:00+00'",
-							 quote_identifier(model->event_lead), ls_relation_name(model->events),
-							 quote_identifier(model->event_at), quote_identifier(model->event_at)),
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "reading events failed");
+	ls_spi_expect(SPI_execute(psprintf("SELECT coalesce(array_agg(DISTINCT e.%s::text), '{}') FROM %s e WHERE e.%s > now()"
+									   " AND e.%s < '10000-01-01 00:00:00+00'",
+									   quote_identifier(model->event_lead), ls_relation_name(model->events),
+									   quote_identifier(model->event_at), quote_identifier(model->event_at)),
+							  false, 0), SPI_OK_SELECT);
 	ls_live_become_self(&identity);
 	keys = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	MemoryContextSwitchTo(context);

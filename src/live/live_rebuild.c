@@ -154,10 +154,8 @@ static SPIPlanPtr
 make_plan(const char *sql, int nargs, Oid *types)
 {
 	int			level = ls_portable_settings();
-	SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
+	SPIPlanPtr	plan = ls_spi_prepare(sql, nargs, types);
 
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
 	AtEOXact_GUC(false, level);
 	return plan;
@@ -211,8 +209,7 @@ compute_lead(LiveModel *live, Datum key, Score *score)
 											 ls_relation_name(model->leads),
 											 is_this_lead(live, "l", model->lead_key, model->key_type)),
 									1, &live->model->key_type);
-	if (SPI_execute_plan(live->lead_plan, &key, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "reading a lead failed");
+	ls_spi_expect(SPI_execute_plan(live->lead_plan, &key, NULL, true, 1), SPI_OK_SELECT);
 	exists = SPI_processed > 0;
 	ls_live_eval_begin(&eval, live, &live->lead_rules);
 	if (exists && eval.eval)
@@ -408,8 +405,7 @@ ls_live_has_events(LiveModel *live, Datum key)
 		live->any_event_plan = make_plan(psprintf("SELECT FROM %s e WHERE %s LIMIT 1", ls_relation_name(model->events),
 												  is_this_lead(live, "e", model->event_lead, model->event_lead_type)),
 										 1, &model->key_type);
-	if (SPI_execute_plan(live->any_event_plan, &key, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "reading the events of a lead failed");
+	ls_spi_expect(SPI_execute_plan(live->any_event_plan, &key, NULL, true, 1), SPI_OK_SELECT);
 	found = SPI_processed > 0;
 	ls_live_become_self(&identity);
 	SPI_finish();

@@ -97,9 +97,8 @@ leadscore_record(PG_FUNCTION_ARGS)
 		uint64		n;
 
 		level = ls_portable_settings();
-		if (SPI_execute_with_args("SELECT k FROM pg_catalog.jsonb_object_keys($1) k ORDER BY k", 1, types + 3, values + 3,
-								  NULL, true, 0) != SPI_OK_SELECT)
-			elog(ERROR, "reading fields failed");
+		ls_spi_expect(SPI_execute_with_args("SELECT k FROM pg_catalog.jsonb_object_keys($1) k ORDER BY k", 1, types + 3, values + 3,
+											NULL, true, 0), SPI_OK_SELECT);
 		AtEOXact_GUC(true, level);
 		keys = SPI_tuptable;
 		n = SPI_processed;
@@ -123,9 +122,8 @@ leadscore_record(PG_FUNCTION_ARGS)
 		}
 	}
 	/* with the caller's settings: the table's own triggers may depend on them */
-	if (SPI_execute_with_args(psprintf("INSERT INTO %s (%s) SELECT %s", table, columns.data, sources.data),
-							  4, types, values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "recording an event failed");
+	ls_spi_expect(SPI_execute_with_args(psprintf("INSERT INTO %s (%s) SELECT %s", table, columns.data, sources.data),
+										4, types, values, nulls, false, 0), SPI_OK_INSERT);
 	SPI_finish();
 	PG_RETURN_BOOL(true);
 }

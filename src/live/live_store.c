@@ -480,16 +480,13 @@ insert_row(Store *store, Datum key, const Score *score)
 								   " ON CONFLICT (lead) DO NOTHING",
 								   ls_relation_name(live->score_relid));
 
-		live->insert_plan = SPI_prepare(sql, 3, types);
-		if (live->insert_plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		live->insert_plan = ls_spi_prepare(sql, 3, types);
 		SPI_keepplan(live->insert_plan);
 	}
 	values[0] = key;
 	values[1] = score_into(&buffer, score);
 	values[2] = Int32GetDatum(live->model->version);
-	if (SPI_execute_plan(live->insert_plan, values, NULL, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "storing a score failed");
+	ls_spi_expect(SPI_execute_plan(live->insert_plan, values, NULL, false, 0), SPI_OK_INSERT);
 	inserted = SPI_processed > 0;
 	ls_become_caller(&caller);
 	SPI_finish();

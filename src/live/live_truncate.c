@@ -238,12 +238,11 @@ points_of_leads(LiveFold *fold)
 	SPI_connect();
 	ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 	ls_live_eval_begin(&eval, live, &live->lead_rules);
-	if (SPI_execute_with_args(psprintf("SELECT l FROM %s%s l WHERE l.%s %s ANY ($1)",
-									   get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
-									   ls_relation_name(model->leads), quote_identifier(model->lead_key),
-									   ls_key_equality(model->key_type)),
-							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "reading leads failed");
+	ls_spi_expect(SPI_execute_with_args(psprintf("SELECT l FROM %s%s l WHERE l.%s %s ANY ($1)",
+												 get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
+												 ls_relation_name(model->leads), quote_identifier(model->lead_key),
+												 ls_key_equality(model->key_type)),
+										1, types, values, NULL, true, 0), SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTupleData tuple;

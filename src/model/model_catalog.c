@@ -57,8 +57,7 @@ ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const 
 	result = SPI_execute_with_args(sql, nargs, types, values, nulls, IsInParallelMode(), 0);
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+	ls_spi_expect(result, 0);
 }
 
 /*
@@ -83,9 +82,7 @@ ls_catalog_execute_kept(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types
 		ls_become_owner(&caller);
 		if (*plan == NULL)
 		{
-			*plan = SPI_prepare(sql, nargs, types);
-			if (*plan == NULL)
-				elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+			*plan = ls_spi_prepare(sql, nargs, types);
 			SPI_keepplan(*plan);
 		}
 		result = SPI_execute_plan(*plan, values, nulls, false, 0);
@@ -97,8 +94,7 @@ ls_catalog_execute_kept(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(true, level);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	ls_spi_expect(result, 0);
 }
 
 /* Column of the current SPI result as a C string in the given context, or NULL. */
@@ -185,8 +181,7 @@ load_query(LoadQuery query, Datum *values)
 	result = SPI_execute_plan(plans[query], values, NULL, IsInParallelMode(), 0);
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	ls_spi_expect(result, SPI_OK_SELECT);
 }
 
 static void

@@ -202,13 +202,10 @@ fill_by_query(const LsModel *model, StoreReceiver *store)
 	PG_TRY();
 	{
 		SPIPlanPtr	plan = SPI_prepare_extended(sql, &prepare);
-		int			result;
 
 		if (plan == NULL)
-			elog(ERROR, "SPI_prepare_extended failed: %s", SPI_result_code_string(SPI_result));
-		result = SPI_execute_plan_extended(plan, &execute);
-		if (result < 0)
-			elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+			ls_spi_expect(SPI_result, 0);
+		ls_spi_expect(SPI_execute_plan_extended(plan, &execute), 0);
 	}
 	PG_CATCH();
 	{

@@ -54,8 +54,7 @@ ls_user_query(const char *sql, int nargs, Oid *types, Datum *values)
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(true, level);
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
+	ls_spi_expect(result, SPI_OK_SELECT);
 }
 
 /*

@@ -134,8 +134,7 @@ leadscore_attest(PG_FUNCTION_ARGS)
 	LockRelationOid(get_relname_relid("stage_history", ls_schema_oid()), ShareRowExclusiveLock);
 
 	ls_owner_begin(&section);
-	if (SPI_execute("SELECT id, hash FROM leadscore.history_seal ORDER BY id DESC LIMIT 1", false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "reading the seals failed");
+	ls_spi_expect(SPI_execute("SELECT id, hash FROM leadscore.history_seal ORDER BY id DESC LIMIT 1", false, 0), SPI_OK_SELECT);
 	if (SPI_processed > 0)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[0];
@@ -143,13 +142,10 @@ leadscore_attest(PG_FUNCTION_ARGS)
 		id = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
 		hash = DatumGetByteaPCopy(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
 	}
-	if (SPI_execute("INSERT INTO leadscore.history_relation (relation, name)"
-					" SELECT DISTINCT h.relation, h.relation::text FROM leadscore.stage_history h ON CONFLICT DO NOTHING", false, 0) < 0)
-		elog(ERROR, "naming the tables failed");
+	ls_spi_expect(SPI_execute("INSERT INTO leadscore.history_relation (relation, name)"
+							  " SELECT DISTINCT h.relation, h.relation::text FROM leadscore.stage_history h ON CONFLICT DO NOTHING", false, 0), 0);
 
-	insert = SPI_prepare("INSERT INTO leadscore.history_seal (id, hash) VALUES ($1, $2)", 2, insert_types);
-	if (insert == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	insert = ls_spi_prepare("INSERT INTO leadscore.history_seal (id, hash) VALUES ($1, $2)", 2, insert_types);
 	from = Int64GetDatum(id);
 	portal = SPI_cursor_open_with_args(NULL,
 									   "SELECT h.id, " ROW_BYTES " FROM leadscore.stage_history h"
@@ -217,8 +213,7 @@ finding(Findings *f, const char *table, bool has_id, int64 id, const char *text)
 static void
 query_findings(Findings *f, const char *sql)
 {
-	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "audit query failed");
+	ls_spi_expect(SPI_execute(sql, false, 0), SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -375,9 +370,8 @@ audit_tables(Findings *f)
 	uint64		n;
 	Oid		   *relids;
 
-	if (SPI_execute("SELECT e.relation::oid FROM leadscore.enforced e JOIN pg_class c ON c.oid = e.relation"
-					" WHERE e.history ORDER BY e.relation::text", false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "audit query failed");
+	ls_spi_expect(SPI_execute("SELECT e.relation::oid FROM leadscore.enforced e JOIN pg_class c ON c.oid = e.relation"
+							  " WHERE e.history ORDER BY e.relation::text", false, 0), SPI_OK_SELECT);
 	n = SPI_processed;
 	relids = palloc((n + 1) * sizeof(Oid));
 	for (uint64 i = 0; i < n; i++)

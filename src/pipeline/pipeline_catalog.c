@@ -52,8 +52,7 @@ ls_owner_sql(const char *sql, int nargs, Oid *types, Datum *values, const char *
 
 	ls_owner_begin(&section);
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
-	if (rc < 0)
-		elog(ERROR, "writing the pipeline catalog failed: %s", SPI_result_code_string(rc));
+	ls_spi_expect(rc, 0);
 	processed = SPI_processed;
 	ls_owner_end(&section);
 	return processed;

@@ -36,8 +36,7 @@ query_strings(const char *sql, const char *pipeline, bool latest)
 	ls_owner_begin(&section);
 	if (latest)
 		PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, latest, 0) != SPI_OK_SELECT)
-		elog(ERROR, "reading the pipeline catalog failed");
+	ls_spi_expect(SPI_execute_with_args(sql, 1, &type, &value, NULL, latest, 0), SPI_OK_SELECT);
 	if (latest)
 		PopActiveSnapshot();
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -156,13 +155,12 @@ draft_fields(GuardCheck *check, Relation rel, LsGuardScope *scope)
 	args[0] = CStringGetTextDatum(check->pipeline);
 	args[1] = ObjectIdGetDatum(RelationGetRelid(rel));
 	ls_owner_begin(&section);
-	if (SPI_execute_with_args("SELECT f.field, CASE WHEN jsonb_exists(e.fields, f.field) THEN e.fields ->> f.field ELSE"
-							  " (SELECT a.attname::text FROM unnest(f.columns) WITH ORDINALITY c(name, n)"
-							  "  JOIN pg_attribute a ON a.attrelid = $2 AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped"
-							  "  ORDER BY c.n LIMIT 1) END, e.model IS NOT NULL"
-							  " FROM leadscore.enforced e LEFT JOIN leadscore.pipeline_field f ON f.pipeline = $1 AND f.version = 0"
-							  " WHERE e.relation = $2::regclass", 2, types, args, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "reading the pipeline catalog failed");
+	ls_spi_expect(SPI_execute_with_args("SELECT f.field, CASE WHEN jsonb_exists(e.fields, f.field) THEN e.fields ->> f.field ELSE"
+										" (SELECT a.attname::text FROM unnest(f.columns) WITH ORDINALITY c(name, n)"
+										"  JOIN pg_attribute a ON a.attrelid = $2 AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped"
+										"  ORDER BY c.n LIMIT 1) END, e.model IS NOT NULL"
+										" FROM leadscore.enforced e LEFT JOIN leadscore.pipeline_field f ON f.pipeline = $1 AND f.version = 0"
+										" WHERE e.relation = $2::regclass", 2, types, args, NULL, false, 0), SPI_OK_SELECT);
 	fields = MemoryContextAllocZero(caller, (SPI_processed + 1) * sizeof(LsField));
 	scope->has_model = check->scored;
 	scope->fields = fields;

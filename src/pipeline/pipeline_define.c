@@ -589,8 +589,7 @@ leadscore_import_pipeline(PG_FUNCTION_ARGS)
 		char	   *name;
 
 		ls_owner_begin(&section);
-		if (SPI_execute_with_args("SELECT $1 ->> 'pipeline'", 1, &type, &document, NULL, true, 0) != SPI_OK_SELECT)
-			elog(ERROR, "reading the document failed");
+		ls_spi_expect(SPI_execute_with_args("SELECT $1 ->> 'pipeline'", 1, &type, &document, NULL, true, 0), SPI_OK_SELECT);
 		name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 		pipeline = name ? MemoryContextStrdup(caller, name) : NULL;
 		ls_owner_end(&section);

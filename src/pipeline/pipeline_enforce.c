@@ -232,8 +232,7 @@ caller_sql(const char *sql)
 {
 	int			rc = SPI_execute(sql, false, 0);
 
-	if (rc < 0)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	ls_spi_expect(rc, 0);
 }
 
 /*
@@ -592,10 +591,9 @@ leadscore_pipeline_model_dropped(PG_FUNCTION_ARGS)
 				 errhint("SELECT * FROM leadscore.pipeline_transition WHERE model = '%s' shows for which moves. Publish it without them, or unenforce() its tables.",
 						 TextDatumGetCString(model))));
 	ls_owner_begin(&section);
-	if (SPI_execute_with_args("UPDATE leadscore.enforced e SET model = NULL FROM pg_class c"
-							  " WHERE e.model = $1 AND c.oid = e.relation RETURNING c.oid",
-							  1, &type, &model, NULL, false, 0) < 0)
-		elog(ERROR, "writing the pipeline catalog failed");
+	ls_spi_expect(SPI_execute_with_args("UPDATE leadscore.enforced e SET model = NULL FROM pg_class c"
+										" WHERE e.model = $1 AND c.oid = e.relation RETURNING c.oid",
+										1, &type, &model, NULL, false, 0), 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(context);

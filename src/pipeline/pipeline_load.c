@@ -56,8 +56,7 @@ run(const char *sql, int nargs, Oid *types, Datum *values)
 {
 	int			rc = SPI_execute_with_args(sql, nargs, types, values, NULL, true, 0);
 
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "reading the pipeline catalog failed: %s", SPI_result_code_string(rc));
+	ls_spi_expect(rc, SPI_OK_SELECT);
 	return (int) SPI_processed;
 }
 

@@ -26,6 +26,7 @@ UPDATE aud.lead SET stage = 'b' WHERE id = 1;
 SELECT override('because');
 SET leadscore.override = 'because';
 SET LOCAL leadscore.backdate = '0';
+SET leadscore.reasn = 'a slip of the pen';
 RESET ROLE; SET ROLE aud_boss;
 SELECT override(' ');
 SELECT override(NULL);
@@ -110,6 +111,12 @@ SET ROLE aud_boss;
 SELECT audit();
 SELECT attest();
 RESET ROLE;
+
+-- our event triggers are in nobody's way, even where our schema is gone
+BEGIN;
+ALTER SCHEMA leadscore RENAME TO aud_away;
+CREATE TABLE aud.x (a int); ALTER TABLE aud.x ADD b int; DROP TABLE aud.x;
+ROLLBACK;
 
 SET client_min_messages = warning;
 DROP TABLE aud.lead2;

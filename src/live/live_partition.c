@@ -458,6 +458,9 @@ leadscore_live_ddl(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("leadscore.live_ddl() can only be called as an event trigger")));
+	/* somebody renamed our schema: nothing works, but DDL goes on */
+	if (!OidIsValid(get_namespace_oid(LS_SCHEMA, true)))
+		return PointerGetDatum(NULL);
 	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore live", ALLOCSET_DEFAULT_SIZES);
 	oldcontext = MemoryContextSwitchTo(context);
 	/* a command that commits on its way leaves none */

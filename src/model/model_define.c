@@ -241,7 +241,8 @@ leadscore_add_band(PG_FUNCTION_ARGS)
 		if (strcmp(model->bands[i].name, name) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("the draft of model \"%s\" already has a band \"%s\"", model->name, name)));
+					 errmsg("the draft of model \"%s\" already has a band \"%s\"", model->name, name),
+					 errhint("leadscore.drop_band('%s', '%s') drops it.", model->name, name)));
 		if (model->bands[i].least == least)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),

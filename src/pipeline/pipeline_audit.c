@@ -415,6 +415,8 @@ leadscore_forget_dropped(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("forget_dropped() can only be called as an event trigger")));
+	if (!OidIsValid(get_namespace_oid(LS_SCHEMA, true)))
+		return PointerGetDatum(NULL);
 	ls_owner_sql("DELETE FROM leadscore.enforced e WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = e.relation)",
 				 0, NULL, NULL, NULL);
 	return PointerGetDatum(NULL);

@@ -442,7 +442,8 @@ leadscore_add_transition(PG_FUNCTION_ARGS)
 				" VALUES ($1, 0, $2, $3, $4, $5, $6, $7, coalesce($8, '{}')) ON CONFLICT DO NOTHING", &args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("pipeline \"%s\" already has a transition from %s to %s", pipeline, from, to)));
+				 errmsg("pipeline \"%s\" already has a transition from %s to %s", pipeline, from, to),
+				 errhint("leadscore.add_guard() adds conditions to it, leadscore.drop_transition() drops it.")));
 	/* a field that is not described is the column of that name */
 	execute("INSERT INTO leadscore.pipeline_field (pipeline, version, field, columns, optional)"
 			" SELECT DISTINCT $1, 0, f, ARRAY[f::name], false FROM unnest($8) f ON CONFLICT DO NOTHING", &args);

@@ -66,6 +66,7 @@ ls_session_init(void)
 							   "True date of the moves of this transaction; see leadscore.backdate().",
 							   NULL, &backdate_setting, "", PGC_USERSET,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, check_ours, NULL, NULL);
+	MarkGUCPrefixReserved("leadscore");
 }
 
 static bool

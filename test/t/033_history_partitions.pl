@@ -68,7 +68,7 @@ is($node->safe_psql('one', q{SELECT count(*) FROM leadscore.history WHERE lead =
 # a partition is barred as the whole is; what is missing in a sealed one is seen
 foreach my $sql (q{UPDATE leadscore.stage_history_2000_03 SET reason = 'x'}, 'DELETE FROM leadscore.stage_history_2000_03', 'TRUNCATE leadscore.stage_history',
 	'TRUNCATE leadscore.stage_history_default', 'UPDATE leadscore.stage_history SET id = DEFAULT',
-	'INSERT INTO leadscore.stage_history_2000_03 SELECT * FROM leadscore.stage_history',
+	'INSERT INTO leadscore.stage_history_2000_03 OVERRIDING SYSTEM VALUE SELECT * FROM leadscore.stage_history',
 	'INSERT INTO leadscore.stage_history OVERRIDING SYSTEM VALUE SELECT * FROM leadscore.stage_history')
 {
 	like(psql_out($node, 'one', $sql), qr/written by leadscore alone/, "refused: $sql");

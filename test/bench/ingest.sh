@@ -73,15 +73,17 @@ BEFORE="$(only off); CHECKPOINT" floor 'no scoring' "$copy"
 BEFORE="$(only off); SELECT rescore('ingest'); $(only live); CHECKPOINT" REACH='<= 1.8' variant 'leadscore, rules and index' "$copy"
 BEFORE="$(only pl_statement); CHECKPOINT" variant 'PL/pgSQL statement trigger, one sum, no rules, no index' "$copy"
 measure
-[ -z "$(q -c "ALTER TABLE ev ENABLE TRIGGER USER; DROP TRIGGER IF EXISTS pl ON ev; TRUNCATE ev; SELECT rescore('ingest')" -c "$copy" \
+[ -z "$(q -c "SET client_min_messages = warning; ALTER TABLE ev ENABLE TRIGGER USER; DROP TRIGGER IF EXISTS pl ON ev; TRUNCATE ev; SELECT rescore('ingest')" -c "$copy" \
 	-c "SELECT lead FROM verify('ingest') LIMIT 1" | grep -v '^[A-Z0-9]')" ] || say 'FAILED: verify() is not empty after COPY'
 
 # size: autovacuum on for this one
-prepare "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf(); TRUNCATE ev; SELECT rescore('ingest')"
+prepare 'ALTER SYSTEM SET autovacuum = on'
+prepare "SELECT pg_reload_conf(); TRUNCATE ev; SELECT rescore('ingest')"
 fresh=$(q -c "SELECT pg_table_size('score_ingest') + pg_indexes_size('score_ingest')")
 PGOPTIONS='-c synchronous_commit=off' pgbench -n -M prepared -c 2 -j 2 -t "${BENCH_UPDATES:-1000000}" -f "$BENCH_DIR/insert.sql" >/dev/null 2>&1
 after=$(q -c "SELECT pg_table_size('score_ingest') + pg_indexes_size('score_ingest')")
-prepare "ALTER SYSTEM RESET autovacuum; SELECT pg_reload_conf()"
+prepare 'ALTER SYSTEM RESET autovacuum'
+prepare 'SELECT pg_reload_conf()'
 say "
 Size of the score table and its indexes: $((fresh / 1048576)) MB fresh, $((after / 1048576)) MB after $((2 * ${BENCH_UPDATES:-1000000})) single updates with autovacuum:" \
 	"$(awk -v a="$after" -v b="$fresh" 'BEGIN {printf "%.2f times (wanted <= 2)", a / b}')"

@@ -122,6 +122,27 @@ ALTER TABLE mp.lead ALTER untouched TYPE text;
 UPDATE mp.lead SET untouched = '44' WHERE lead_id = 2;
 SELECT old -> 'untouched' AS untouched FROM leadscore.past_past WHERE lead = 2 ORDER BY id DESC LIMIT 2;
 
+-- its table dropped, nothing is answered from today's leads, until it is made anew
+BEGIN;
+DROP TABLE leadscore.past_past;
+UPDATE mp.lead SET staff = 7 WHERE lead_id = 2;
+SAVEPOINT a;
+SELECT score_at('past', '2', now() - interval '1 second');
+ROLLBACK TO a;
+SELECT score_at('past', '2', now()) IS NOT NULL AS now;
+SELECT rescore('past') AS leads;
+UPDATE mp.lead SET staff = 8 WHERE lead_id = 2;
+SELECT lead, old -> 'staff' AS staff FROM leadscore.past_past;
+SELECT score_at('past', '2', now() - interval '1 second') IS NOT NULL AS earlier;
+ROLLBACK;
+
+-- a label of an enum that a rule names, under another name: known at once
+BEGIN;
+SELECT fit('past', l) IS NOT NULL AS scored FROM mp.lead l WHERE lead_id = 1;
+ALTER TYPE mp.size RENAME VALUE 'large' TO 'big';
+SELECT fit('past', l) FROM mp.lead l WHERE lead_id = 1;
+ROLLBACK;
+
 -- all of it goes with the model
 SELECT drop_model('past');
 SELECT to_regclass('leadscore.past_past') IS NULL AS gone, count(*) AS triggers FROM pg_trigger WHERE tgname = 'past_past';

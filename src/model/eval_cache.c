@@ -5,7 +5,7 @@
  *
  * An entry goes stale when the tables it is about change, when anybody writes to
  * the tables of models (a statement trigger on them sends the same message as
- * ALTER TABLE does), and when a function, type or constraint is defined anew,
+ * ALTER TABLE does), and when a function, type, enum label or constraint is defined anew,
  * because conditions may use them. Who asks matters because functions that a
  * condition calls may have been inlined or evaluated on this user's behalf.
  *
@@ -109,6 +109,7 @@ ls_compiled_init(void)
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, definition_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, definition_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, definition_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(CONSTROID, definition_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(OPEROID, definition_changed, (Datum) 0);
 	RegisterXactCallback(transaction_ended, NULL);

@@ -110,6 +110,7 @@ ls_past_keep(const LsModel *model)
 	Oid			types[3] = {OIDOID, TEXTOID, TEXTOID};
 	Datum		values[3] = {ObjectIdGetDatum(model->leads), CStringGetTextDatum(name), CStringGetTextDatum(call)};
 	bool		exists;
+	bool		current = false;
 
 	table_close(leads, NoLock);
 	if (past_table_exists(model))
@@ -126,22 +127,17 @@ ls_past_keep(const LsModel *model)
 	{
 		bool		isnull;
 
-		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
-		{
-			SPI_finish();		/* as it should be: no lock on the leads is needed */
-			return;
-		}
+		current = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	if (exists && !current)
 		ls_catalog_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), ls_relation_name(model->leads)),
 						   0, NULL, NULL, NULL);
-	}
-	if (columns[0] != '\0')
-	{
-		if (!past_table_exists(model))
-			create_past_table(model, owner);
+	if (columns[0] != '\0' && !past_table_exists(model))
+		create_past_table(model, owner);
+	if (columns[0] != '\0' && !current)	/* else no lock on the leads is needed */
 		ls_catalog_execute(psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s",
 									quote_identifier(name), ls_relation_name(model->leads), call),
 						   0, NULL, NULL, NULL);
-	}
 	SPI_finish();
 }
 
@@ -175,7 +171,17 @@ ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old)
 	*old = (Datum) 0;
 	model->past = LS_PAST_NONE;
 	if (!past_table_exists(model))
+	{
+		/* none was needed yet, or it is gone: then an instant before now is not to be answered from today's leads */
+		if (at < GetCurrentTransactionStartTimestamp() &&
+			OidIsValid(get_trigger_oid(model->leads, psprintf(PAST_TABLE_PREFIX "%s", model->name), true)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("the old values of the leads of model \"%s\" are missing", model->name),
+					 errdetail("Table %s does not exist any more.", past_table(model->name)),
+					 errhint("leadscore.rescore('%s') makes it anew; what leads held before that stays lost.", model->name)));
 		return;
+	}
 	SPI_connect();
 	if (DatumGetPointer(lead) == NULL)
 	{
@@ -376,6 +382,22 @@ get_writer(Relation rel, const Trigger *trigger, AttrNumber key)
 	return writer;
 }
 
+/* A function of its own, so that no variable lives across the setjmp of PG_TRY. */
+static pg_noinline void
+execute_writer(PastWriter *writer, Datum *values, const char *nulls)
+{
+	writer->uses++;
+	PG_TRY();
+	{
+		ls_catalog_execute_kept(&writer->plan, writer->sql, writer->n, writer->types, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		writer->uses--;
+	}
+	PG_END_TRY();
+}
+
 /* Write down what the columns held until now. */
 static void
 write_past(Relation rel, const Trigger *trigger, HeapTuple tuple, AttrNumber key)
@@ -400,16 +422,7 @@ write_past(Relation rel, const Trigger *trigger, HeapTuple tuple, AttrNumber key
 	}
 	nulls[writer->n] = '\0';
 	SPI_connect();
-	writer->uses++;
-	PG_TRY();
-	{
-		ls_catalog_execute_kept(&writer->plan, writer->sql, writer->n, writer->types, values, nulls);
-	}
-	PG_FINALLY();
-	{
-		writer->uses--;
-	}
-	PG_END_TRY();
+	execute_writer(writer, values, nulls);
 	/* anybody may make a trigger that calls us, with any arguments */
 	if (SPI_processed == 0)
 		ereport(ERROR,

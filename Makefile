@@ -33,6 +33,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_fail.o \
 				src/model/eval_probe.o \
 				src/model/eval_run.o \
+				src/model/eval_state.o \
 				src/model/model_catalog.o \
 				src/model/model_condition.o \
 				src/model/model_create.o \

@@ -87,6 +87,27 @@ TRUNCATE ls.event;
 SELECT lead, score @ now() AS score FROM score_ls;
 
 RESET ls.armed;
+
+-- functions find names without a search_path, whoever writes or asks: what a writer puts into his own is not called with the owner's rights
+SET client_min_messages = warning;
+CREATE TABLE ls.site (id int PRIMARY KEY, host text, kind text);
+ALTER TABLE ls.site OWNER TO regress_victim;
+GRANT USAGE ON SCHEMA ls TO regress_victim;
+CREATE FUNCTION ls.normal(text) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN folded($1); EXCEPTION WHEN undefined_function THEN RETURN 'none'; END $$;
+CREATE FUNCTION ls.folded(text) RETURNS text LANGUAGE sql STABLE RETURN current_user;
+SET ROLE regress_victim;
+SELECT create_model('ls_path', 'ls.site') \g /dev/null
+SELECT add_component('ls_path', 'all'), add_rule('ls_path', 'all', 'host', $$ls.normal(host) <> 'none'$$, 10) \g /dev/null
+SELECT add_rule('ls_path', 'all', 'points', 'host IS NOT NULL', $$length(ls.normal(host))$$) \g /dev/null
+SELECT publish('ls_path');
+RESET ROLE;
+SET search_path = ls, public, leadscore;
+INSERT INTO ls.site VALUES (1, 'a', 'b');
+UPDATE ls.site SET host = 'c';
+SELECT score @ now() AS score, fit('ls_path', s), (SELECT count(*) FROM verify('ls_path')) AS wrong FROM ls.site s, score_ls_path;
+SHOW search_path;
+SET search_path = public, leadscore;
+SELECT drop_model('ls_path');
 SET client_min_messages = warning;
 SELECT drop_model('ls');
 DROP SCHEMA ls CASCADE;

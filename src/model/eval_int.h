@@ -232,6 +232,9 @@ struct LsEval
 	char	  **failures;		/* why a rule failed last, by rule; NULL: none did */
 };
 
+/* eval_state.c */
+extern void ls_eval_remake_states(LsEval *eval);
+
 /* eval_atom.c */
 extern bool ls_atom_recognise(Expr *expr, AttrNumber *attno, LsKind *kind,
 							  LsAtom **atom, LsPattern **pattern);

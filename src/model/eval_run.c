@@ -12,80 +12,13 @@
 
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
 #include "model/eval_int.h"
+#include "model/model.h"
 #include "score/score.h"
-
-static void
-make_states(LsEval *eval)
-{
-	const LsProgram *program = eval->program;
-	MemoryContext old;
-
-	eval->states_context = AllocSetContextCreate(eval->context, "leadscore expressions", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(eval->states_context);
-	eval->econtext = CreateStandaloneExprContext();
-	eval->states = palloc_array(ExprState *, program->nexprs);
-	for (int i = 0; i < program->nexprs; i++)
-		eval->states[i] = ExecInitExpr(program->exprs[i].expr, NULL);
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * After a subtransaction in which they ran was rolled back: what functions keep
- * between calls, such as a query half done, may be gone.
- */
-static void
-remake_states(LsEval *eval)
-{
-	FreeExprContext(eval->econtext, false);
-	MemoryContextDelete(eval->states_context);
-	make_states(eval);
-}
-
-/*
- * State for evaluating a program, until ls_eval_end or the end of parent. The
- * permission to execute the functions of its expressions is checked here, for
- * the current user.
- */
-LsEval *
-ls_eval_begin(const LsProgram *program, MemoryContext parent)
-{
-	MemoryContext context = AllocSetContextCreate(parent, "leadscore evaluation", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	LsEval	   *eval = palloc0(sizeof(LsEval));
-
-	eval->program = program;
-	eval->context = context;
-	eval->classes = palloc0_array(int, Max(program->ncolumns, 1));
-	eval->failures = palloc0_array(char *, Max(program->nrules, 1));
-	if (program->nexprs > 0)
-	{
-		make_states(eval);
-		eval->slot = MakeTupleTableSlot(program->desc, &TTSOpsVirtual);
-		for (int i = 0; i < program->desc->natts; i++)
-			eval->slot->tts_isnull[i] = true;
-	}
-	MemoryContextSwitchTo(old);
-	return eval;
-}
-
-void
-ls_eval_end(LsEval *eval)
-{
-	if (eval->econtext)
-		FreeExprContext(eval->econtext, true);
-	MemoryContextDelete(eval->context);
-}
-
-/* The message with which this rule failed last, by ls_eval_slot_safe and its kin. */
-const char *
-ls_eval_failure(const LsEval *eval, int rule)
-{
-	return eval->failures[rule];
-}
 
 static void
 eval_error_callback(void *arg)
@@ -566,6 +499,23 @@ ls_eval_args(LsEval *eval, const NullableDatum *args, double *points, uint64 *ma
 		do_trees(eval, &row, points, matched);
 }
 
+static pg_noinline void
+points_by_settings(LsEval *eval, int rule, double *points)
+{
+	LsSettings	saved;
+
+	ls_settings_enter(&saved);
+	PG_TRY();
+	{
+		(void) expression_points(eval, eval->program->points_exprs[rule], points);
+	}
+	PG_FINALLY();
+	{
+		ls_settings_leave(&saved);
+	}
+	PG_END_TRY();
+}
+
 /* The points that a rule which matched the row in slot gives by itself. */
 double
 ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
@@ -573,6 +523,7 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 	const LsProgram *program = eval->program;
 	ErrorContextCallback callback;
 	double		points;
+	int			path = 0;
 
 	if (program->points_exprs[rule] < 0)
 		return program->constants[rule];
@@ -582,23 +533,14 @@ ls_eval_rule_points(LsEval *eval, TupleTableSlot *slot, int rule)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	eval->econtext->ecxt_scantuple = slot;
+	if (program->fails == LS_FAILS_ANYHOW)
+		path = ls_portable_path();
 	if (program->by_settings)
-	{
-		LsSettings	saved;
-
-		ls_settings_enter(&saved);
-		PG_TRY();
-		{
-			(void) expression_points(eval, program->points_exprs[rule], &points);
-		}
-		PG_FINALLY();
-		{
-			ls_settings_leave(&saved);
-		}
-		PG_END_TRY();
-	}
+		points_by_settings(eval, rule, &points);
 	else
 		(void) expression_points(eval, program->points_exprs[rule], &points);
+	if (path)
+		AtEOXact_GUC(true, path);
 	error_context_stack = callback.previous;
 	return points;
 }
@@ -647,6 +589,7 @@ do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
 	ResourceOwner owner = CurrentResourceOwner;
 	LsSettings	saved;
 	ErrorContextCallback callback;
+	int			path = 0;
 	volatile int next = 0;
 	volatile bool any = false;
 
@@ -656,6 +599,8 @@ do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
 	error_context_stack = &callback;
 	eval->running = NULL;
 	ResetExprContext(eval->econtext);
+	if (program->fails == LS_FAILS_ANYHOW)	/* functions that may look up names are called */
+		path = ls_portable_path();
 	while (next < program->ntrees)
 	{
 		if (subtransactions)
@@ -704,7 +649,7 @@ do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
 			take_failure(eval, rule, error, subtransactions || program->fails == LS_FAILS_PLAINLY, subtransactions);
 			if (subtransactions)
 			{
-				remake_states(eval);
+				ls_eval_remake_states(eval);
 				eval->econtext->ecxt_scantuple = row->slot;
 			}
 			if (verdicts)
@@ -718,6 +663,8 @@ do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 	}
+	if (path)
+		AtEOXact_GUC(true, path);
 	error_context_stack = callback.previous;
 	return any;
 }

@@ -144,6 +144,7 @@ extern bool ls_condition_fits(const char *text, Oid relid, const char *rule, con
 extern void ls_model_analyse(LsModel *model);
 extern char *ls_expression_sql(Expr *expr, Oid relid, const char *alias);
 extern int	ls_portable_settings(void);
+extern int	ls_portable_path(void);
 
 /* model_query.c */
 typedef enum LsScope

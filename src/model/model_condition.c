@@ -13,6 +13,7 @@
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -35,6 +36,9 @@
 
 #include "model/eval_int.h"
 #include "model/model.h"
+
+/* what names in rules, and in the functions they call, are found by */
+#define PORTABLE_PATH	"pg_catalog, pg_temp"
 
 /* what an error in a condition or in points is reported with */
 typedef struct RuleContext
@@ -77,7 +81,7 @@ int
 ls_portable_settings(void)
 {
 	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog, pg_temp"},
+		{"search_path", PORTABLE_PATH},
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},
 		{"extra_float_digits", "1"},
@@ -91,6 +95,24 @@ ls_portable_settings(void)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/*
+ * The search_path of ls_portable_settings alone; what to end it with, or 0 if it
+ * was so already. A function of the user's finds the same whoever writes or asks,
+ * and a writer cannot choose what it finds with the rights of the table's owner.
+ */
+int
+ls_portable_path(void)
+{
+	int			level;
+
+	if (strcmp(namespace_search_path, PORTABLE_PATH) == 0)
+		return 0;
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", PORTABLE_PATH, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 

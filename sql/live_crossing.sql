@@ -91,6 +91,7 @@ SELECT record('lc', '9', 'open', '2026-01-01', 'a-1') AS first, record('lc', '9'
 SELECT lead_id, kind, worth FROM lc.event WHERE at = '2026-01-01' ORDER BY id;
 SELECT record('lc', '9', 'open', fields => '{"nix": 1}');
 SELECT record('lc', '9', 'open', fields => '{"kind": "demo"}');
+SELECT record('lc', '9', 'open', fields => '{"worth": "x"}');
 SELECT record('lc', NULL, 'open');
 SELECT record('nix', '9', 'open');
 SELECT * FROM verify('lc');

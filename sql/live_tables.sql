@@ -142,6 +142,15 @@ DROP OWNED BY lt_owner;
 DROP ROLE lt_owner;
 RESET client_min_messages;
 
+-- the leads' key ceases to be unique
+CREATE TABLE lt.twice (id int PRIMARY KEY, n int);
+SELECT create_model('lt twice', 'lt.twice'), add_component('lt twice', 'c'), add_rule('lt twice', 'c', 'n', 'n > 0', 1), publish('lt twice') \gset
+ALTER TABLE lt.twice DROP CONSTRAINT twice_pkey;
+INSERT INTO lt.twice VALUES (1, 1), (1, 2);
+SELECT rescore('lt twice');
+SELECT drop_model('lt twice');
+DROP TABLE lt.twice;
+
 -- a column that a rule reads changes its name, its type; is dropped
 INSERT INTO lt.lead VALUES ('00000000-0000-0000-0000-0000000000aa', 'saas', 7);
 ALTER TABLE lt.lead ADD COLUMN note text DEFAULT 'n';

@@ -173,6 +173,11 @@ SELECT add_rule('b2b', 'fit', 'r', NULL, 1);
 :code
 SELECT add_rule('b2b', 'fit', 'size', 'employees > 1', 1);
 :code
+-- columns of both tables
+SELECT add_rule('b2b', 'fit', 'both', $$employees > 1 AND kind = 'demo'$$, 1);
+:code
+SELECT add_rule('b2b', 'engagement', 'both', $$kind = 'demo'$$, 'least(employees, 10)');
+:code
 SELECT add_rule('b2b', 'nix', 'r', 'employees > 1', 1);
 :code
 SELECT add_rule('b2b', 'fit', 'r', $$sector = 'saas'$$, 1);

@@ -122,6 +122,12 @@ SELECT import_model('{"leadscore_model": 1, "model": "gitlab", "leads": "mx.pers
 :code
 SELECT count(*) AS made FROM leadscore.model WHERE model = 'x';
 
+-- of tables that are gone there is nothing to say
+BEGIN;
+DROP TABLE mx.person CASCADE;
+SELECT export_model('full') ? 'leads' AS leads, export_model('full') ? 'rules' AS rules;
+ROLLBACK;
+
 SET client_min_messages = warning;
 SELECT drop_model(model) FROM leadscore.model WHERE model IN ('gitlab', 'copy', 'full', 'full 2') ORDER BY model;
 DROP SCHEMA mx CASCADE;

@@ -152,9 +152,20 @@ SELECT add_rule('mf_text', 'fit', 'slow', 'mf.slow(employees)', 3) \gset
 SELECT publish('mf_text');
 \set VERBOSITY default
 RESET statement_timeout;
+-- points that are fine one by one, and too large to add up: which model, which lead; explain shows them
+CREATE TABLE mf.sum (id int PRIMARY KEY); INSERT INTO mf.sum VALUES (1), (2);
+CREATE TABLE mf.term (sum_id int REFERENCES mf.sum, p float8, at timestamptz DEFAULT '2026-01-01');
+SELECT create_model('mf_sum', 'mf.sum', 'mf.term'), add_component('mf_sum', 'c', hi => 100), add_rule('mf_sum', 'c', 'p', 'true', 'p', source => 'event'),
+	publish('mf_sum') \gset
+INSERT INTO mf.term VALUES (1, 1e308), (1, 1e308), (2, 5);
+SELECT * FROM verify('mf_sum');
+SELECT score_at('mf_sum', '1'), 'not reached';
+SELECT publish('mf_sum');
+SELECT component, rule, source, points FROM explain('mf_sum', '1');
+SELECT score_at('mf_sum', '2');
 -- nobody else calls what the queries call
 SELECT judge(1, true, ROW());
 SET client_min_messages = warning;
-SELECT count(drop_model(m)) FROM unnest(ARRAY['mf_plain', 'mf_any', 'mf_text']) m;
+SELECT count(drop_model(m)) FROM unnest(ARRAY['mf_plain', 'mf_any', 'mf_text', 'mf_sum']) m;
 DROP SCHEMA mf CASCADE;
 

@@ -30,6 +30,25 @@ take_id(const char *model, Datum event_id)
 	return SPI_processed > 0;
 }
 
+/* With the caller's settings: the table's own triggers may depend on them. */
+static void
+insert_event(const char *sql, Oid *types, Datum *values, const char *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile int result = 0;
+
+	PG_TRY();
+	{
+		result = SPI_execute_with_args(sql, 4, types, values, nulls, false, 0);
+	}
+	PG_CATCH();
+	{
+		ls_rethrow_without(sql, context);
+	}
+	PG_END_TRY();
+	ls_spi_expect(result, SPI_OK_INSERT);
+}
+
 /*
  * record(model, lead, kind, at, event_id, fields): true if the event was new.
  * The row is inserted with the rights of the caller.
@@ -121,9 +140,7 @@ leadscore_record(PG_FUNCTION_ARGS)
 							 table, quote_identifier(column));
 		}
 	}
-	/* with the caller's settings: the table's own triggers may depend on them */
-	ls_spi_expect(SPI_execute_with_args(psprintf("INSERT INTO %s (%s) SELECT %s", table, columns.data, sources.data),
-										4, types, values, nulls, false, 0), SPI_OK_INSERT);
+	insert_event(psprintf("INSERT INTO %s (%s) SELECT %s", table, columns.data, sources.data), types, values, nulls);
 	SPI_finish();
 	PG_RETURN_BOOL(true);
 }

@@ -13,8 +13,8 @@ BEGIN ATOMIC
 	SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
 		'leadscore_model', 1,
 		'model', m.model,
-		'leads', m.leads::text, 'lead_key', m.lead_key::text,
-		'events', m.events::text, 'event_lead', m.event_lead::text, 'event_at', m.event_at::text,
+		'leads', (SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.oid = m.leads), 'lead_key', m.lead_key::text,
+		'events', (SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.oid = m.events), 'event_lead', m.event_lead::text, 'event_at', m.event_at::text,
 		'lo', v.lo, 'hi', v.hi,
 		'components', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
 				'component', c.component, 'half_life', c.half_life::text, 'lo', c.lo, 'hi', c.hi) ORDER BY c.ordinal)
@@ -34,7 +34,7 @@ BEGIN ATOMIC
 	WHERE m.model = export_model.model AND v.version = export_model.version;
 END;
 COMMENT ON FUNCTION leadscore.export_model(text, int) IS
-'a version of a model (0: the draft) as a document for import_model and version control; NULL if there is none';
+'a version of a model (0: the draft) as a document for import_model and version control, without the names of tables that were dropped; NULL if there is none';
 
 CREATE FUNCTION leadscore.import_model(document jsonb, model text DEFAULT NULL, leads regclass DEFAULT NULL, events regclass DEFAULT NULL)
 RETURNS text

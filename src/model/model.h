@@ -139,8 +139,8 @@ typedef struct LsParsed
 
 extern void ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
 							   bool numeric, LsParsed *parsed);
-extern bool ls_condition_fits(const char *text, Oid relid, const char *rule, const char *model,
-							  bool *any_column);
+extern bool ls_condition_fits(const char *text, Oid relid, Oid other, const char *rule,
+							  const char *model, bool *any_column);
 extern void ls_model_analyse(LsModel *model);
 extern char *ls_expression_sql(Expr *expr, Oid relid, const char *alias);
 extern int	ls_portable_settings(void);

@@ -48,13 +48,22 @@ ls_model_name_arg(FunctionCallInfo fcinfo, int argno, const char *what)
 void
 ls_catalog_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
+	MemoryContext context = CurrentMemoryContext;
 	LsUser		caller;
 	int			level = ls_portable_settings();
-	int			result;
+	volatile int result = 0;
 
 	ls_become_owner(&caller);
-	/* a parallel query may only read, with the snapshot it has */
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, IsInParallelMode(), 0);
+	PG_TRY();
+	{
+		/* a parallel query may only read, with the snapshot it has */
+		result = SPI_execute_with_args(sql, nargs, types, values, nulls, IsInParallelMode(), 0);
+	}
+	PG_CATCH();
+	{
+		ls_rethrow_without(sql, context);
+	}
+	PG_END_TRY();
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
 	ls_spi_expect(result, 0);

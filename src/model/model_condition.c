@@ -327,14 +327,32 @@ ls_expression_sql(Expr *expr, Oid relid, const char *alias)
 	return sql;
 }
 
-/* which columns a raw expression names, and whether relid has them all */
+/* which columns a raw expression names, and whether relid, or other, has each of them */
 typedef struct FitContext
 {
 	Oid			relid;
-	const char *relname;
+	Oid			other;			/* InvalidOid: none */
 	bool		fits;
 	bool		any_column;
 } FitContext;
+
+static bool
+is_column_of(List *fields, Oid relid)
+{
+	const char *relname = get_rel_name(relid);
+	Node	   *column = llast(fields);
+
+	if (list_length(fields) > 1)
+	{
+		/* table.column, or schema.table.column: the table decides */
+		Node	   *table = list_nth(fields, list_length(fields) - 2);
+
+		if (!IsA(table, String) || strcmp(strVal(table), relname) != 0)
+			return false;
+	}
+	return !IsA(column, String) || get_attnum(relid, strVal(column)) != InvalidAttrNumber ||
+		strcmp(strVal(column), relname) == 0;
+}
 
 static bool
 column_fits_walker(Node *node, void *arg)
@@ -346,22 +364,10 @@ column_fits_walker(Node *node, void *arg)
 	if (IsA(node, ColumnRef))
 	{
 		List	   *fields = ((ColumnRef *) node)->fields;
-		Node	   *first = linitial(fields);
-		Node	   *column = first;
 
 		context->any_column = true;
-		if (list_length(fields) > 1)
-		{
-			/* table.column, or schema.table.column: the table decides */
-			Node	   *table = list_nth(fields, list_length(fields) - 2);
-
-			column = llast(fields);
-			if (!IsA(table, String) || strcmp(strVal(table), context->relname) != 0)
-				context->fits = false;
-		}
-		if (IsA(column, String) &&
-			get_attnum(context->relid, strVal(column)) == InvalidAttrNumber &&
-			strcmp(strVal(column), context->relname) != 0)
+		if (!is_column_of(fields, context->relid) &&
+			!(OidIsValid(context->other) && is_column_of(fields, context->other)))
 			context->fits = false;
 		return false;
 	}
@@ -369,11 +375,12 @@ column_fits_walker(Node *node, void *arg)
 }
 
 /*
- * Could this text be about rows of relid? Decided by the names of the columns
- * alone, so that nothing has to be tried and rolled back.
+ * Could this text be about rows of relid, or about those and, if it is given,
+ * rows of other? Decided by the names of the columns alone, so that nothing has
+ * to be tried and rolled back.
  */
 bool
-ls_condition_fits(const char *text, Oid relid, const char *rule, const char *model, bool *any_column)
+ls_condition_fits(const char *text, Oid relid, Oid other, const char *rule, const char *model, bool *any_column)
 {
 	RuleContext rule_context = {text, rule, model, false, false};
 	ErrorContextCallback callback;
@@ -385,7 +392,7 @@ ls_condition_fits(const char *text, Oid relid, const char *rule, const char *mod
 	error_context_stack = &callback;
 
 	context.relid = relid;
-	context.relname = get_rel_name(relid);
+	context.other = other;
 	context.fits = true;
 	context.any_column = false;
 	(void) column_fits_walker(parse_one_expression(text), &context);

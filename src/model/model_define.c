@@ -259,6 +259,26 @@ leadscore_add_band(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("band \"%s\" added to the draft of model \"%s\"", name, model->name)));
 }
 
+/* A rule sees one row: of a lead, or of an event. */
+static void
+refuse_both(const LsModel *model, const char *rule, const char *condition, const char *points, Oid relid)
+{
+	bool		any_column;
+
+	if (!OidIsValid(model->events) ||
+		(ls_condition_fits(condition, relid, InvalidOid, rule, model->name, &any_column) &&
+		 ls_condition_fits(points, relid, InvalidOid, rule, model->name, &any_column)) ||
+		!ls_condition_fits(condition, model->leads, model->events, rule, model->name, &any_column) ||
+		!ls_condition_fits(points, model->leads, model->events, rule, model->name, &any_column))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("rule \"%s\" uses columns that table \"%s\" does not have", rule, get_rel_name(relid)),
+			 errdetail("A rule is about one row, of a lead or of an event; these columns are in \"%s\".",
+					   get_rel_name(relid == model->leads ? model->events : model->leads)),
+			 errhint("Keep what it needs of the other table in a column of \"%s\", or make it two rules.", get_rel_name(relid))));
+}
+
 /* Is the rule about the row of an event? As told, or as its columns say. */
 static bool
 rule_is_event(const LsModel *model, const LsComponent *component, const char *rule,
@@ -289,15 +309,15 @@ rule_is_event(const LsModel *model, const LsComponent *component, const char *ru
 	if (component->half_life != 0 || only_events)
 	{
 		/* a condition that can only be about the lead gets a clear refusal later */
-		event = ls_condition_fits(condition, model->events, rule, model->name, &any_column);
+		event = ls_condition_fits(condition, model->events, InvalidOid, rule, model->name, &any_column);
 		if (event || !any_column)
 			return true;
-		return !ls_condition_fits(condition, model->leads, rule, model->name, &any_column);
+		return !ls_condition_fits(condition, model->leads, InvalidOid, rule, model->name, &any_column);
 	}
-	lead = ls_condition_fits(condition, model->leads, rule, model->name, &any_column) &&
-		ls_condition_fits(points, model->leads, rule, model->name, &any_column);
-	event = ls_condition_fits(condition, model->events, rule, model->name, &any_column) &&
-		ls_condition_fits(points, model->events, rule, model->name, &any_column);
+	lead = ls_condition_fits(condition, model->leads, InvalidOid, rule, model->name, &any_column) &&
+		ls_condition_fits(points, model->leads, InvalidOid, rule, model->name, &any_column);
+	event = ls_condition_fits(condition, model->events, InvalidOid, rule, model->name, &any_column) &&
+		ls_condition_fits(points, model->events, InvalidOid, rule, model->name, &any_column);
 	if (lead && event && any_column)
 		ereport(ERROR,
 				(errcode(ERRCODE_AMBIGUOUS_COLUMN),
@@ -384,6 +404,7 @@ add_rule(FunctionCallInfo fcinfo, const char *points)
 				 errdetail("Rule \"%s\" is about a lead: it counts once, or not at all.", name)));
 
 	relid = event ? model->events : model->leads;
+	refuse_both(model, name, condition, points, relid);
 	ls_condition_parse(condition, relid, name, model->name, false, &parsed_condition);
 	ls_condition_parse(points, relid, name, model->name, true, &parsed_points);
 

@@ -166,6 +166,20 @@ scoring_error_callback(void *arg)
 	errcontext("scoring leads with version %d of model \"%s\"", model->version, model->name);
 }
 
+/* An index of the stored scores could not be made: the leads' key was not unique any more. */
+static void
+indexing_error_callback(void *arg)
+{
+	const LsModel *model = (const LsModel *) arg;
+
+	if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+		return;
+	errmsg("two leads of model \"%s\" have the same key", model->name);
+	errhint("Column \"%s\" of table \"%s\" must be unique: give it a primary key or a unique constraint again.",
+			model->lead_key, get_rel_name(model->leads));
+	scoring_error_callback(arg);
+}
+
 /* What the last VACUUM or ANALYZE counted; 0 if none did. */
 static double
 estimated_rows(Oid relid)
@@ -280,6 +294,7 @@ ls_model_store_scores(LsModel *model)
 	Oid			heap;
 	Relation	target;
 	uint64		rows;
+	ErrorContextCallback callback;
 
 	if (!OidIsValid(relid))
 	{
@@ -307,8 +322,13 @@ ls_model_store_scores(LsModel *model)
 	table_close(stored, NoLock);
 
 	LockRelationOid(relid, AccessExclusiveLock);
+	callback.callback = indexing_error_callback;
+	callback.arg = model;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 	finish_heap_swap(relid, heap, false, false, true, true,
 					 RecentXmin, ReadNextMultiXactId(), persistence);
+	error_context_stack = callback.previous;
 	ls_model_tie_table(relid);
 	if (ls_scores_hook)
 		ls_scores_hook(model, LS_SCORES_END);

@@ -98,6 +98,42 @@ ls_user_cursor(const char *sql, int nargs, Oid *types, Datum *values, LsRowCallb
 	MemoryContextDelete(batch);
 }
 
+/*
+ * Points too large to add up make a query fail as a whole: say of which model
+ * and, as far as known, of which lead.
+ */
+typedef struct Asking
+{
+	ErrorContextCallback callback;
+	const LsModel *model;
+	char	   *lead;			/* NULL: all */
+} Asking;
+
+static void
+asking_error_callback(void *arg)
+{
+	const Asking *asking = arg;
+
+	if (geterrcode() != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE)
+		return;
+	errhint("leadscore.explain('%s', lead) shows the points of a lead.", asking->model->name);
+	if (asking->lead)
+		errcontext("score of lead \"%s\" of model \"%s\"", asking->lead, asking->model->name);
+	else
+		errcontext("scores of the leads of model \"%s\"", asking->model->name);
+}
+
+static void
+begin_asking(Asking *asking, const LsModel *model, char *lead)
+{
+	asking->model = model;
+	asking->lead = lead;
+	asking->callback.callback = asking_error_callback;
+	asking->callback.arg = asking;
+	asking->callback.previous = error_context_stack;
+	error_context_stack = &asking->callback;
+}
+
 static Datum
 result_datum(uint64 row, int column, bool *isnull)
 {
@@ -234,7 +270,7 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 		if (!model->rules[i].enabled || model->rules[i].event)
 			continue;
 		if (account_row(&accounts[i], 0, column, &points))
-			accounts[i].points += points;
+			accounts[i].points = score_saturate(accounts[i].points + points);
 		column += 2;
 	}
 
@@ -260,11 +296,11 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 
 				if (half_life != 0)
 					points = score_age(points, at - event_at, half_life);
-				accounts[i].points += points;
+				accounts[i].points = score_saturate(accounts[i].points + points);
 				if (rule->at_most > 0 && DatumGetInt64(result_datum(row, column + 2, &isnull)) > rule->at_most)
 				{
 					accounts[i].cut++;
-					accounts[i].cut_points += points;
+					accounts[i].cut_points = score_saturate(accounts[i].cut_points + points);
 				}
 			}
 			column += 3;
@@ -333,7 +369,7 @@ put_bounds(ReturnSetInfo *rsinfo, const char *component, double value, double lo
 	double		clamped = Min(Max(value, lo), hi);
 
 	if (clamped != value)
-		put_account(rsinfo, component, NULL, "bound", -1, clamped - value,
+		put_account(rsinfo, component, NULL, "bound", -1, score_saturate(clamped - value),
 					psprintf(value > hi ? "at most %s" : "at least %s",
 							 float8out_internal(value > hi ? hi : lo)));
 	return clamped;
@@ -385,16 +421,16 @@ leadscore_explain(PG_FUNCTION_ARGS)
 				continue;
 			put_account(rsinfo, component->name, rule->name, rule->event ? "event" : "lead",
 						account->occurrences, account->points, account_note(rule, account));
-			sum += account->points;
+			sum = score_saturate(sum + account->points);
 			if (account->cut > 0)
 			{
 				put_account(rsinfo, component->name, rule->name, "limit", account->cut, -account->cut_points,
 							rule->per_text ? psprintf("at most %d per %s", rule->at_most, rule->per_text) :
 							psprintf("at most %d", rule->at_most));
-				sum -= account->cut_points;
+				sum = score_saturate(sum - account->cut_points);
 			}
 		}
-		total += put_bounds(rsinfo, component->name, sum, component->lo, component->hi);
+		total = score_saturate(total + put_bounds(rsinfo, component->name, sum, component->lo, component->hi));
 	}
 	total = put_bounds(rsinfo, NULL, total, model->lo, model->hi);
 	put_oldest_known(rsinfo, model, at);
@@ -414,7 +450,9 @@ score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 	Datum		values[3] = {PG_GETARG_DATUM(1), TimestampTzGetDatum(at)};
 	Score		score;
 	bool		isnull = true;
+	Asking		asking;
 
+	begin_asking(&asking, model, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	ls_model_analyse(model);
 	ls_past_apply(model, values[0], at, &values[2]);
 	ls_judge_begin(model);
@@ -425,6 +463,7 @@ score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 		ls_score_from_datum(result_datum(0, 2, &isnull), &score);
 	SPI_finish();
 	ls_judge_end(model, false);
+	error_context_stack = asking.callback.previous;
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(score_total(&score, at));
@@ -550,7 +589,9 @@ leadscore_verify(PG_FUNCTION_ARGS)
 	Verifying	verifying = {model, (ReturnSetInfo *) fcinfo->resultinfo};
 	Oid			types[1] = {TIMESTAMPTZOID};
 	Datum		values[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+	Asking		asking;
 
+	begin_asking(&asking, model, NULL);
 	ls_model_check_sees_events(model);
 	ls_model_analyse(model);
 	ls_judge_begin(model);
@@ -564,5 +605,6 @@ leadscore_verify(PG_FUNCTION_ARGS)
 				   1, types, values, verify_row, &verifying);
 	SPI_finish();
 	ls_judge_end(model, false);
+	error_context_stack = asking.callback.previous;
 	return (Datum) 0;
 }

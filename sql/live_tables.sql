@@ -100,7 +100,7 @@ UPDATE lt.big_lead SET id = id + 10 WHERE id > 1990;
 SELECT count(*) FROM verify('big 1') UNION ALL SELECT count(*) FROM verify('big 2');
 RESET work_mem;
 
--- the key gets another type, the leads another owner: rescore() follows
+-- the key gets another type, the leads another owner: scores follow
 CREATE TABLE lt.firm (id int PRIMARY KEY, size int);
 CREATE TABLE lt.visit (firm int, at timestamptz);
 INSERT INTO lt.firm VALUES (1, 10), (2, 20);

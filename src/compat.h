@@ -123,4 +123,11 @@
 #define ls_prefetch(address) ((void) (address))
 #endif
 
+/* ALTER COLUMN ... SET EXPRESSION of generated columns */
+#if PG_VERSION_NUM >= 170000
+#define ls_is_set_expression(subtype)	((subtype) == AT_SetExpression)
+#else
+#define ls_is_set_expression(subtype)	false
+#endif
+
 #endif							/* LS_COMPAT_H */

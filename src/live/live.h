@@ -12,7 +12,8 @@
  *
  * live_model.c keeps the models of a table compiled, live_rebuild.c computes
  * one lead from its rows and events where adding and subtracting is not exact,
- * live_truncate.c and live_partition.c follow rows that come or go with a table.
+ * live_truncate.c and live_partition.c follow rows that come or go with a table,
+ * live_alter.c columns that are altered.
  */
 #ifndef LS_LIVE_H
 #define LS_LIVE_H
@@ -101,6 +102,8 @@ extern LiveTableData *ls_live_model_pin(const char *name, LiveModel **model);
 extern void ls_live_forget(Oid relid);
 extern Oid	ls_live_owner_of(Oid relid);
 extern bool ls_live_is_severe(const ErrorData *error);
+extern ErrorData *ls_live_attempt(void (*work) (void *arg), void *arg, bool keep);
+extern void ls_live_warn_not_kept(const char *name, ErrorData *error);
 
 /*
  * An identity to read a user's tables and evaluate a user's conditions with:
@@ -221,6 +224,10 @@ extern void ls_live_apply_leaving(LiveLeaving *entry, int depth);
 extern void ls_live_truncating(LiveModel *live, Oid root, Relation rel);
 extern void ls_live_truncated(LiveModel *live, Oid root, Relation rel, int depth);
 extern void ls_live_preset(LiveFold *fold);
+
+/* live_alter.c */
+extern void ls_live_before_alter(Node *command);
+extern void ls_live_after_alter(Node *command, int depth);
 
 /* live_attach.c: triggers on what has become a partition or child, or is none any more */
 extern void ls_live_attach_child(Oid root, Oid relid);

@@ -106,17 +106,17 @@ COMMENT ON FUNCTION leadscore.live_change() IS 'trigger: keeps the stored scores
 CREATE FUNCTION leadscore.live_ddl()
 RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'leadscore_live_ddl' LANGUAGE C;
-COMMENT ON FUNCTION leadscore.live_ddl() IS 'event trigger: keeps the stored scores when partitions, or tables that inherit, come with rows or go with them';
+COMMENT ON FUNCTION leadscore.live_ddl() IS 'event trigger: keeps the stored scores when partitions, or tables that inherit, come with rows or go with them, and when columns are altered';
 REVOKE EXECUTE ON FUNCTION leadscore.live_ddl() FROM PUBLIC;
 CREATE EVENT TRIGGER leadscore_live_before ON ddl_command_start
-	WHEN TAG IN ('DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP SERVER', 'DROP FOREIGN DATA WRAPPER')
+	WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP SERVER', 'DROP FOREIGN DATA WRAPPER')
 	EXECUTE FUNCTION leadscore.live_ddl();
-COMMENT ON EVENT TRIGGER leadscore_live_before IS 'adds up what the rows of a partition give before it is dropped';
+COMMENT ON EVENT TRIGGER leadscore_live_before IS 'adds up what the rows of a partition give before it is dropped; converts old values of leads before a column gets another type';
 CREATE EVENT TRIGGER leadscore_live_after ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA',
+	WHEN TAG IN ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER TYPE', 'CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA',
 				 'DROP TABLE', 'DROP FOREIGN TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP SERVER', 'DROP FOREIGN DATA WRAPPER')
 	EXECUTE FUNCTION leadscore.live_ddl();
-COMMENT ON EVENT TRIGGER leadscore_live_after IS 'keeps the stored scores when partitions, or tables that inherit, come with rows or go with them';
+COMMENT ON EVENT TRIGGER leadscore_live_after IS 'keeps the stored scores when partitions, or tables that inherit, come with rows or go with them, and when columns are altered';
 
 CREATE FUNCTION leadscore.live_dropped()
 RETURNS trigger

@@ -311,33 +311,30 @@ compile_model(const char *name)
 }
 
 /*
- * Compile one model, or NULL and a warning if that cannot be done, as when a
- * column that a rule reads was dropped: the writer of the table is not to suffer
- * for it. Runs in a subtransaction, since it may fail halfway.
+ * Do something in a subtransaction, and undo it, with the locks it took, unless
+ * it is to be kept. NULL, or the error that undid it; severe errors go on.
  */
-static LiveModel *
-try_compile(const char *name, MemoryContext context, Oid owner)
+ErrorData *
+ls_live_attempt(void (*work) (void *arg), void *arg, bool keep)
 {
 	MemoryContext oldcontext = CurrentMemoryContext;
 	ResourceOwner oldowner = CurrentResourceOwner;
-	LiveIdentity identity;
-	LiveModel  *volatile live = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(oldcontext);
 	PG_TRY();
 	{
-		ls_live_become_table_owner(&identity, owner, false);
-		live = compile_model(name);
-		ls_live_become_self(&identity);
-		ReleaseCurrentSubTransaction();
+		work(arg);
+		if (keep)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(oldcontext);
 		CurrentResourceOwner = oldowner;
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(oldcontext);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -346,16 +343,58 @@ try_compile(const char *name, MemoryContext context, Oid owner)
 		CurrentResourceOwner = oldowner;
 		if (ls_live_is_severe(error))
 			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("scores of model \"%s\" are not kept: %s", name, error->message),
-				 error->context ? errdetail("%s.", error->context) : 0,
-				 errhint("Mend the table or the model, then run leadscore.rescore('%s').", name)));
-		FreeErrorData(error);
-		live = NULL;
 	}
 	PG_END_TRY();
-	return live;
+	return error;
+}
+
+/* Who writes, or alters, a table is not to suffer for a model that does not fit it. */
+void
+ls_live_warn_not_kept(const char *name, ErrorData *error)
+{
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("scores of model \"%s\" are not kept: %s", name, error->message),
+			 error->context ? errdetail("%s.", error->context) : 0,
+			 errhint("Mend the table or the model, then run leadscore.rescore('%s').", name)));
+	FreeErrorData(error);
+}
+
+typedef struct Compiling
+{
+	const char *name;
+	MemoryContext context;
+	Oid			owner;
+	LiveModel  *result;
+} Compiling;
+
+static void
+compile_as_owner(void *arg)
+{
+	Compiling  *compiling = arg;
+	LiveIdentity identity;
+
+	MemoryContextSwitchTo(compiling->context);
+	ls_live_become_table_owner(&identity, compiling->owner, false);
+	compiling->result = compile_model(compiling->name);
+	ls_live_become_self(&identity);
+}
+
+/*
+ * Compile one model, or NULL and a warning if that cannot be done, as when a
+ * column that a rule reads was dropped: the writer of the table is not to suffer
+ * for it.
+ */
+static LiveModel *
+try_compile(const char *name, MemoryContext context, Oid owner)
+{
+	Compiling	compiling = {name, context, owner, NULL};
+	ErrorData  *error = ls_live_attempt(compile_as_owner, &compiling, true);
+
+	if (error == NULL)
+		return compiling.result;
+	ls_live_warn_not_kept(name, error);
+	return NULL;
 }
 
 /* The names of the models that are live over a table. */

@@ -427,7 +427,9 @@ before_command(Node *command)
 		foreach(cell, castNode(DropStmt, command)->objects)
 			before_drop_table(lfirst_node(List, cell));
 	}
-	else
+	else if (IsA(command, AlterTableStmt) || IsA(command, RenameStmt))
+		ls_live_before_alter(command);
+	else if (IsA(command, DropStmt) || IsA(command, DropOwnedStmt))
 		before_drop_many();
 }
 
@@ -444,6 +446,7 @@ after_command(Node *command)
 		foreach(cell, collected_families())
 			follow(lfirst(cell), depth);
 	}
+	ls_live_after_alter(command, depth);
 }
 
 Datum

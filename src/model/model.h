@@ -217,6 +217,8 @@ extern void ls_model_clear_draft(const char *name);
 /* model_past.c */
 extern void ls_past_keep(const LsModel *model);
 extern void ls_past_drop(const LsModel *model);
+extern void ls_past_rename(const char *model, const char *from, const char *to);
+extern bool ls_past_convert(const LsModel *model, List *columns, List *expressions, int64 *after, int limit);
 extern void ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old);
 extern char *ls_leads_from(const LsModel *model, const char *at, const char *old);
 extern char *ls_outcomes_from(const LsModel *model);

@@ -10,9 +10,11 @@
  */
 #include "leadscore.h"
 
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/partition.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -25,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "model/model.h"
 
@@ -153,6 +156,94 @@ ls_past_drop(const LsModel *model)
 									ls_relation_name(model->leads)), 0, NULL, NULL, NULL);
 	if (past_table_exists(model))
 		ls_catalog_execute(psprintf("DROP TABLE %s", past_table(model->name)), 0, NULL, NULL, NULL);
+}
+
+/* A column of the leads has another name. */
+void
+ls_past_rename(const char *model, const char *from, const char *to)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(from), CStringGetTextDatum(to)};
+
+	if (!OidIsValid(get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model), ls_schema_oid())))
+		return;
+	SPI_connect();
+	ls_catalog_execute(psprintf("UPDATE %s SET old = (old - $1) || jsonb_build_object($2, old -> $1) WHERE old ? $1",
+								past_table(model)), 2, types, values, NULL);
+	SPI_finish();
+}
+
+/* What columns become, of those that an old value has; expressions NIL: not known. */
+static char *
+converted_sql(List *columns, List *expressions)
+{
+	StringInfoData buf;
+	ListCell   *column;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "'{}'::jsonb");
+	foreach(column, columns)
+	{
+		const char *name = quote_literal_cstr(lfirst(column));
+
+		appendStringInfo(&buf, " || CASE WHEN p.old ? %s THEN jsonb_build_object(%s, %s) ELSE '{}' END", name, name,
+						 expressions ? (char *) list_nth(expressions, foreach_current_index(column)) : "NULL");
+	}
+	return buf.data;
+}
+
+/*
+ * Convert some old values, those after *after, by expressions over a row l of the
+ * leads as they are before their columns get other types. The expressions are the
+ * user's: they are evaluated as the owner of the leads, and what they give is
+ * written as ours. False: there are no more.
+ */
+bool
+ls_past_convert(const LsModel *model, List *columns, List *expressions, int64 *after, int limit)
+{
+	Oid			types[2] = {INT8OID, INT4OID};
+	Datum		values[2] = {Int64GetDatum(*after), Int32GetDatum(limit)};
+	Oid			written[2] = {INT8ARRAYOID, JSONBARRAYOID};
+	Datum		results[3];
+	HeapTuple	leads;
+	LsUser		caller;
+	int			level;
+	bool		isnull;
+
+	if (!past_table_exists(model))
+		return false;
+	leads = SearchSysCache1(RELOID, ObjectIdGetDatum(model->leads));
+	if (!HeapTupleIsValid(leads))
+		elog(ERROR, "cache lookup failed for relation %u", model->leads);
+	SPI_connect();
+	GetUserIdAndSecContext(&caller.userid, &caller.sec_context);
+	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(leads))->relowner,
+						   caller.sec_context | SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+	ReleaseSysCache(leads);
+	level = ls_portable_settings();
+	ls_spi_expect(SPI_execute_with_args(psprintf("SELECT max(id), array_agg(id), array_agg(new) FROM (SELECT p.id, %s AS new"
+												 " FROM (SELECT * FROM %s WHERE id > $1 ORDER BY id LIMIT $2) p%s) s",
+												 converted_sql(columns, expressions), past_table(model->name),
+												 expressions == NIL ? "" :
+												 psprintf(" LEFT JOIN %s%s c ON p.lead %s c.%s"
+														  " CROSS JOIN LATERAL jsonb_populate_record(c, p.old) l",
+														  get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
+														  ls_relation_name(model->leads), ls_key_equality(model->key_type),
+														  quote_identifier(model->lead_key))),
+										2, types, values, NULL, false, 0), SPI_OK_SELECT);
+	AtEOXact_GUC(true, level);
+	ls_become_caller(&caller);
+	for (int i = 0; i < 3; i++)
+		results[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+	if (!isnull)
+	{
+		*after = DatumGetInt64(results[0]);
+		ls_catalog_execute(psprintf("UPDATE %s p SET old = p.old || u.new FROM unnest($1, $2) u (id, new) WHERE p.id = u.id",
+									past_table(model->name)), 2, written, results + 1, NULL);
+	}
+	SPI_finish();
+	return !isnull;
 }
 
 /*

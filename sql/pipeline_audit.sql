@@ -73,6 +73,12 @@ FROM stage_history WHERE relation = 'aud.lead'::regclass AND kind <> 'entry' ORD
 -- service levels
 SELECT lead, stage, days > 30 AS long FROM time_in_stage('aud.lead') ORDER BY 1;
 SELECT lead, stage, since::date, service_level FROM overdue('aud.lead');
+-- a table under no pipeline is an error
+CREATE TABLE aud.none (id int PRIMARY KEY, stage text);
+SELECT * FROM time_in_stage('aud.none');
+SELECT * FROM overdue('aud.none');
+SELECT pipeline_of('aud.none'), 'not reached';
+SELECT pipeline_of('aud.lead');
 
 -- the chain
 SELECT attest() = attest() AS nothing_new, attest() ~ '^\d+:[0-9a-f]{64}$' AS form;

@@ -18,6 +18,7 @@ SELECT add_transition('def deal', 'talking', 'gone'), add_transition('def deal',
 SELECT check_pipeline('def deal') AS none;
 SELECT publish_pipeline('def deal', note => 'first');
 SELECT stage, ordinal, kind, entry, service_level FROM pipeline_stage WHERE pipeline = 'def deal' AND version = 1 ORDER BY ordinal;
+SELECT can_move('no such', 'new', 'new');
 SELECT can_move('def deal', 'new', 'talking') AS yes, can_move('def deal', 'new', 'signed') AS no, can_move('def deal', 'new', 'new') AS stay;
 
 -- on a table: an enum, text, and a domain over text; a guard that fits none of the columns is refused by name

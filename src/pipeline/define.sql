@@ -62,23 +62,21 @@ CREATE FUNCTION leadscore.revert_pipeline(pipeline text, version int4)
 COMMENT ON FUNCTION leadscore.revert_pipeline(text, int4) IS 'makes an older version the draft and publishes it as the next version; returns its number';
 
 CREATE FUNCTION leadscore.pipeline_version_of(pipeline text, version int4) RETURNS int4
-	LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT coalesce($2, p.live_version, 0) FROM leadscore.pipeline p WHERE p.pipeline = $1;
-END;
+	AS 'MODULE_PATHNAME', 'leadscore_pipeline_version_of' LANGUAGE c STABLE;
 COMMENT ON FUNCTION leadscore.pipeline_version_of(text, int4) IS 'the version that is meant: the one given, else the live one, else the draft (0)';
 
 CREATE FUNCTION leadscore.can_move(pipeline text, from_stage text, to_stage text) RETURNS bool
-	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	LANGUAGE sql STABLE STRICT
 BEGIN ATOMIC
-	SELECT $2 = $3 OR EXISTS (SELECT FROM leadscore.pipeline_transition t
-							  WHERE t.pipeline = $1 AND t.version = leadscore.pipeline_version_of($1, NULL)
-								AND t.from_stage = $2 AND t.to_stage = $3);
+	SELECT EXISTS (SELECT FROM leadscore.pipeline_transition t
+				   WHERE t.pipeline = $1 AND t.version = v.version AND t.from_stage = $2 AND t.to_stage = $3)
+		   OR $2 = $3
+	FROM leadscore.pipeline_version_of($1, NULL) v(version);
 END;
 COMMENT ON FUNCTION leadscore.can_move(text, text, text) IS 'whether a pipeline has a transition at all; what a certain lead lacks for it: would_refuse()';
 
 CREATE FUNCTION leadscore.export_pipeline(pipeline text, version int4 DEFAULT NULL) RETURNS jsonb
-	LANGUAGE sql STABLE PARALLEL SAFE
+	LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT pg_catalog.jsonb_build_object(
 		'pipeline', p.pipeline,
@@ -113,7 +111,7 @@ CREATE FUNCTION leadscore.import_pipeline(document jsonb, pipeline text DEFAULT 
 COMMENT ON FUNCTION leadscore.import_pipeline(jsonb, text) IS 'makes a document of export_pipeline() the draft of a pipeline, which is created if there is none; returns its name';
 
 CREATE FUNCTION leadscore.diagram(pipeline text, format text DEFAULT 'mermaid', version int4 DEFAULT NULL) RETURNS text
-	LANGUAGE sql STABLE PARALLEL SAFE
+	LANGUAGE sql STABLE
 BEGIN ATOMIC
 	WITH v AS (SELECT $1 AS pipeline, leadscore.pipeline_version_of($1, $3) AS version),
 	s AS (SELECT s.*, 's' || s.ordinal AS id,
@@ -146,4 +144,4 @@ BEGIN ATOMIC
 		END
 	FROM v WHERE v.version IS NOT NULL;
 END;
-COMMENT ON FUNCTION leadscore.diagram(text, text, int4) IS 'a picture of a pipeline, for Mermaid (''mermaid'') or Graphviz (''dot''); NULL for an unknown pipeline or format';
+COMMENT ON FUNCTION leadscore.diagram(text, text, int4) IS 'a picture of a pipeline, for Mermaid (''mermaid'') or Graphviz (''dot''); NULL for an unknown format';

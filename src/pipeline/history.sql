@@ -55,6 +55,10 @@ CREATE EVENT TRIGGER leadscore_follow_partitions ON ddl_command_end WHEN TAG IN 
 	EXECUTE FUNCTION leadscore.follow_partitions();
 COMMENT ON EVENT TRIGGER leadscore_follow_partitions IS 'gives new partitions of enforced tables the trigger on TRUNCATE';
 
+CREATE FUNCTION leadscore.pipeline_of(relation regclass) RETURNS text
+	AS 'MODULE_PATHNAME', 'leadscore_pipeline_of' LANGUAGE c STABLE STRICT;
+COMMENT ON FUNCTION leadscore.pipeline_of(regclass) IS 'the pipeline that a table is under; an error if it is under none';
+
 CREATE FUNCTION leadscore.time_in_stage(relation regclass)
 	RETURNS TABLE (lead text, stage text, since timestamptz, days float8)
 	LANGUAGE sql STABLE
@@ -63,7 +67,7 @@ BEGIN ATOMIC
 	FROM (SELECT DISTINCT ON (h.lead) h.lead, h.to_stage, h.at
 		  FROM leadscore.stage_history h WHERE h.relation = $1 AND h.kind <> 'past'
 		  ORDER BY h.lead, h.id DESC) l
-	WHERE l.to_stage IS NOT NULL;
+	WHERE l.to_stage IS NOT NULL AND leadscore.pipeline_of($1) IS NOT NULL;
 END;
 COMMENT ON FUNCTION leadscore.time_in_stage(regclass) IS 'the stage each lead is in, since when, and for how many days';
 
@@ -76,7 +80,7 @@ BEGIN ATOMIC
 	JOIN leadscore.pipeline p ON p.pipeline = e.pipeline
 	JOIN leadscore.pipeline_stage s ON s.pipeline = p.pipeline AND s.version = p.live_version
 	JOIN leadscore.time_in_stage($1) t ON t.stage = s.stage
-	WHERE e.relation = $1 AND t.since + s.service_level < pg_catalog.now()
+	WHERE leadscore.pipeline_of($1) IS NOT NULL AND e.relation = $1 AND t.since + s.service_level < pg_catalog.now()
 	ORDER BY 6 DESC, 1;
 END;
 COMMENT ON FUNCTION leadscore.overdue(regclass) IS 'leads that are in their stage for longer than its service level, the longest overdue first';

@@ -25,6 +25,9 @@
 PG_FUNCTION_INFO_V1(leadscore_next_stages);
 PG_FUNCTION_INFO_V1(leadscore_would_refuse);
 
+PG_FUNCTION_INFO_V1(leadscore_pipeline_of);
+PG_FUNCTION_INFO_V1(leadscore_pipeline_version_of);
+
 typedef struct Lead
 {
 	Relation	rel;
@@ -215,4 +218,49 @@ leadscore_would_refuse(PG_FUNCTION_ARGS)
 	}
 	release_lead(&lead);
 	return (Datum) 0;
+}
+
+/* pipeline_of(relation): the pipeline that a table is under. */
+Datum
+leadscore_pipeline_of(PG_FUNCTION_ARGS)
+{
+	Relation	rel = ls_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	Oid			type = OIDOID;
+	Datum		relid = PG_GETARG_DATUM(0);
+	LsOwnerSection section;
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *pipeline;
+
+	ls_owner_begin(&section);
+	ls_spi_expect(SPI_execute_with_args("SELECT pipeline FROM leadscore.enforced WHERE relation::oid = $1",
+										1, &type, &relid, NULL, true, 1), SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		ls_under_no_pipeline(rel);
+	pipeline = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	ls_owner_end(&section);
+	table_close(rel, NoLock);
+	PG_RETURN_TEXT_P(cstring_to_text(pipeline));
+}
+
+/* pipeline_version_of(pipeline, version): the one given, else the live one, else the draft. */
+Datum
+leadscore_pipeline_version_of(PG_FUNCTION_ARGS)
+{
+	Oid			type = TEXTOID;
+	Datum		name;
+	LsOwnerSection section;
+	Datum		live;
+	bool		isnull;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	name = PG_GETARG_DATUM(0);
+	ls_owner_begin(&section);
+	ls_spi_expect(SPI_execute_with_args("SELECT live_version FROM leadscore.pipeline WHERE pipeline = $1",
+										1, &type, &name, NULL, true, 1), SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		ls_no_such_pipeline(TextDatumGetCString(name));
+	live = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	ls_owner_end(&section);
+	PG_RETURN_INT32(PG_ARGISNULL(1) ? (isnull ? 0 : DatumGetInt32(live)) : PG_GETARG_INT32(1));
 }

@@ -371,17 +371,23 @@ ls_rules_find(Relation rel)
 	return rules;
 }
 
+void
+ls_under_no_pipeline(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" is under no pipeline", RelationGetRelationName(rel)),
+			 errhint("Put it under one with leadscore.enforce('%s', 'stage column').",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												RelationGetRelationName(rel)))));
+}
+
 LsRules *
 ls_rules_get(Relation rel)
 {
 	LsRules    *rules = ls_rules_find(rel);
 
 	if (rules == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is under no pipeline", RelationGetRelationName(rel)),
-				 errhint("Put it under one with leadscore.enforce('%s', 'stage column').",
-						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-													RelationGetRelationName(rel)))));
+		ls_under_no_pipeline(rel);
 	return rules;
 }

@@ -105,6 +105,15 @@ check_role(FunctionCallInfo fcinfo, int n)
 		(void) get_role_oid(NameStr(*PG_GETARG_NAME(n)), false);
 }
 
+void
+ls_no_such_pipeline(const char *pipeline)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no pipeline \"%s\"", pipeline),
+			 errhint("Make it with leadscore.create_pipeline(), or leadscore.copy_pipeline('lifecycle', ...).")));
+}
+
 /*
  * Lock a pipeline for a change of its draft: it exists, the caller may edit it,
  * and it is not ours.
@@ -124,10 +133,7 @@ lock_draft(const char *pipeline)
 	ls_owner_begin(&section);
 	if (SPI_execute_with_args("SELECT owner, builtin FROM leadscore.pipeline WHERE pipeline = $1 FOR UPDATE",
 							  1, &type, &value, NULL, false, 0) != SPI_OK_SELECT || SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no pipeline \"%s\"", pipeline),
-				 errhint("Make it with leadscore.create_pipeline(), or leadscore.copy_pipeline('lifecycle', ...).")));
+		ls_no_such_pipeline(pipeline);
 	owner = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	builtin = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	if (builtin)

@@ -95,6 +95,20 @@
 #define ls_attribute_map(in, out) build_attrmap_by_name_if_req(in, out, false)
 #endif
 
+/* what says that a relation has a file that is new in this transaction */
+#if PG_VERSION_NUM < 160000
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
+#define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
+#define RelationAssumeNewRelfilelocator(rel) RelationAssumeNewRelfilenode(rel)
+#endif
+
+/* 18 counts the pages that are frozen, beside those that are all visible */
+#if PG_VERSION_NUM < 180000
+#define LS_EXCHANGE_ALL_FROZEN(a, b) ((void) 0)
+#else
+#define LS_EXCHANGE_ALL_FROZEN(a, b) EXCHANGE(int32, (a)->relallfrozen, (b)->relallfrozen)
+#endif
+
 /* the number of this backend's transaction, whether it has an xid or not */
 #if PG_VERSION_NUM < 170000
 #define ls_local_transaction_id() (MyProc->lxid)

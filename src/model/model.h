@@ -211,6 +211,9 @@ extern void ls_model_check_complete(const LsModel *model);
 extern int	ls_model_freeze(const char *name, int from, text *note);
 extern void ls_model_copy_version(const char *name, int from, int to);
 
+/* model_swap.c */
+extern void ls_model_swap_heap(Oid relid, Oid heap, char persistence);
+
 /* model_version.c */
 extern void ls_model_clear_draft(const char *name);
 

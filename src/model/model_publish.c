@@ -4,14 +4,13 @@
  *	  lead, and switching readers over.
  *
  * Scores are computed into a new heap, which takes the place of the stored one
- * at the end, as REFRESH MATERIALIZED VIEW does it: readers are never without
- * scores, grants and the table's identity stay, and indexes are built in bulk.
+ * at the end (model_swap.c): readers are never without scores, grants and the
+ * table's identity stay, and indexes are built in bulk.
  */
 #include "leadscore.h"
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/multixact.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -23,7 +22,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "utils/backend_progress.h"
 #include "utils/backend_status.h"
@@ -321,13 +319,11 @@ ls_model_store_scores(LsModel *model)
 	table_close(target, NoLock);
 	table_close(stored, NoLock);
 
-	LockRelationOid(relid, AccessExclusiveLock);
 	callback.callback = indexing_error_callback;
 	callback.arg = model;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	finish_heap_swap(relid, heap, false, false, true, true,
-					 RecentXmin, ReadNextMultiXactId(), persistence);
+	ls_model_swap_heap(relid, heap, persistence);
 	error_context_stack = callback.previous;
 	ls_model_tie_table(relid);
 	if (ls_scores_hook)

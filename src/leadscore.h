@@ -48,6 +48,13 @@ extern Relation ls_relation_open(Oid relid, LOCKMODE lockmode);
  */
 extern void ls_spi_expect(int result, int expected);
 
+/*
+ * Do something in a subtransaction, and undo it, with the locks it took, unless
+ * it is to be kept. NULL, or the error that undid it, in the caller's context:
+ * what is not the caller's to deal with must go on (ReThrowError).
+ */
+extern ErrorData *ls_attempt(void (*work) (void *arg), void *arg, bool keep);
+
 struct _SPI_plan;
 extern struct _SPI_plan *ls_spi_prepare(const char *sql, int nargs, Oid *types);
 

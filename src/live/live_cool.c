@@ -260,6 +260,20 @@ cool_model(const char *name)
 	return crossings;
 }
 
+typedef struct Cooling
+{
+	const char *name;
+	int64		crossings;
+} Cooling;
+
+static void
+cool_one(void *arg)
+{
+	Cooling    *cooling = arg;
+
+	cooling->crossings = cool_model(cooling->name);
+}
+
 /*
  * The same for one of all models: what is wrong with it must not keep the others
  * waiting. Nothing of it is done then.
@@ -267,40 +281,18 @@ cool_model(const char *name)
 static int64
 try_cool_model(const char *name)
 {
-	MemoryContext oldcontext = CurrentMemoryContext;
-	ResourceOwner oldowner = CurrentResourceOwner;
-	volatile int64 crossings = 0;
+	Cooling		cooling = {name, 0};
+	ErrorData  *error = ls_live_attempt(cool_one, &cooling, true);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(oldcontext);
-	PG_TRY();
-	{
-		crossings = cool_model(name);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(oldcontext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-		if (ls_live_is_severe(error))
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("model \"%s\" was not cooled: %s", name, error->message),
-				 error->detail ? errdetail_internal("%s", error->detail) : 0,
-				 error->hint ? errhint("%s", error->hint) : 0));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	return crossings;
+	if (error == NULL)
+		return cooling.crossings;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("model \"%s\" was not cooled: %s", name, error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint ? errhint("%s", error->hint) : 0));
+	FreeErrorData(error);
+	return 0;
 }
 
 Datum

@@ -310,41 +310,14 @@ compile_model(const char *name)
 	return live;
 }
 
-/*
- * Do something in a subtransaction, and undo it, with the locks it took, unless
- * it is to be kept. NULL, or the error that undid it; severe errors go on.
- */
+/* ls_attempt, but severe errors go on. */
 ErrorData *
 ls_live_attempt(void (*work) (void *arg), void *arg, bool keep)
 {
-	MemoryContext oldcontext = CurrentMemoryContext;
-	ResourceOwner oldowner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	ErrorData  *error = ls_attempt(work, arg, keep);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(oldcontext);
-	PG_TRY();
-	{
-		work(arg);
-		if (keep)
-			ReleaseCurrentSubTransaction();
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(oldcontext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-		if (ls_live_is_severe(error))
-			ReThrowError(error);
-	}
-	PG_END_TRY();
+	if (error && ls_live_is_severe(error))
+		ReThrowError(error);
 	return error;
 }
 

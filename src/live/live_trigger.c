@@ -170,6 +170,21 @@ integer_key(const LiveModel *live, Datum column, Datum *key)
 	}
 }
 
+typedef struct CastKey
+{
+	EventChange *change;
+	Datum		key;
+	bool		isnull;
+} CastKey;
+
+static void
+try_cast_key(void *arg)
+{
+	CastKey    *cast = arg;
+
+	cast->key = ExecEvalExprSwitchContext(cast->change->key, cast->change->econtext, &cast->isnull);
+}
+
 /*
  * A column of another type, cast to that of the key. A value that cannot be cast
  * is no lead's, and the writer's statement goes on, at the price of a subtransaction.
@@ -177,38 +192,19 @@ integer_key(const LiveModel *live, Datum column, Datum *key)
 static bool
 cast_key(EventChange *change, TupleTableSlot *slot, Datum *key)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool found = false;
+	CastKey		cast = {.change = change};
+	ErrorData  *error;
 
 	ResetExprContext(change->econtext);
 	change->econtext->ecxt_scantuple = slot;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	error = ls_live_attempt(try_cast_key, &cast, true);
+	if (error)
 	{
-		bool		isnull;
-
-		*key = ExecEvalExprSwitchContext(change->key, change->econtext, &isnull);
-		found = !isnull;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (ls_live_is_severe(error))
-			PG_RE_THROW();
-		FlushErrorState();
 		FreeErrorData(error);
-		RollbackAndReleaseCurrentSubTransaction();
+		return false;
 	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return found;
+	*key = cast.key;
+	return !cast.isnull;
 }
 
 /* The key of the lead that an event is of; false: none. */

@@ -326,42 +326,37 @@ audit_table(Findings *f, Oid relid)
 	table_close(rel, NoLock);
 }
 
+typedef struct TableAudit
+{
+	Findings   *findings;
+	Oid			relid;
+} TableAudit;
+
+static void
+audit_one(void *arg)
+{
+	TableAudit *audit = arg;
+
+	audit_table(audit->findings, audit->relid);
+}
+
 /* The same; a table that cannot be looked at is a finding, and hides no other. */
 static void
 try_audit_table(Findings *f, Oid relid)
 {
-	MemoryContext oldcontext = CurrentMemoryContext;
-	ResourceOwner oldowner = CurrentResourceOwner;
+	TableAudit	audit = {f, relid};
+	ErrorData  *error = ls_attempt(audit_one, &audit, true);
+	int			category;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(oldcontext);
-	PG_TRY();
-	{
-		audit_table(f, relid);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-		int			category;
-
-		MemoryContextSwitchTo(oldcontext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-		category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
-			category == ERRCODE_TRANSACTION_ROLLBACK || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
-			ReThrowError(error);
-		finding(f, DatumGetCString(DirectFunctionCall1(regclassout, ObjectIdGetDatum(relid))), false, 0,
-				psprintf("the stages of this table cannot be checked: %s", error->message));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
+	if (error == NULL)
+		return;
+	category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_TRANSACTION_ROLLBACK || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		ReThrowError(error);
+	finding(f, DatumGetCString(DirectFunctionCall1(regclassout, ObjectIdGetDatum(relid))), false, 0,
+			psprintf("the stages of this table cannot be checked: %s", error->message));
+	FreeErrorData(error);
 }
 
 static void

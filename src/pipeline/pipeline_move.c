@@ -144,6 +144,25 @@ ls_move_time(LsMove *move)
 	return move->at;
 }
 
+typedef struct ScoreRead
+{
+	LsRules    *rules;
+	LsScoreSource *source;
+	Datum	   *value;
+	bool		present;
+} ScoreRead;
+
+static void
+read_as_owner(void *arg)
+{
+	ScoreRead  *read = arg;
+	LsUser		user;
+
+	ls_become_owner(&user);
+	read->present = run_expression(read->rules, read->source->state, read->value);
+	ls_become_caller(&user);
+}
+
 /*
  * Read a stored score, as the extension's owner: whoever may write leads need not
  * be allowed to read their scores. A model that is broken, as when its table of
@@ -153,55 +172,31 @@ ls_move_time(LsMove *move)
 static bool
 read_score(LsRules *rules, LsScoreSource *source, Datum *value)
 {
-	MemoryContext oldcontext = CurrentMemoryContext;
-	ResourceOwner oldowner = CurrentResourceOwner;
-	LsUser		user;
-	volatile bool present = false;
+	ScoreRead	read = {rules, source, value, false};
+	ErrorData  *error;
+	int			category;
 
 	if (IsInParallelMode())		/* would_refuse() and the like: no subtransaction there */
 	{
-		ls_become_owner(&user);
-		present = run_expression(rules, source->state, value);
-		ls_become_caller(&user);
-		return present;
+		read_as_owner(&read);
+		return read.present;
 	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(oldcontext);
-	PG_TRY();
-	{
-		ls_become_owner(&user);
-		present = run_expression(rules, source->state, value);
-		ls_become_caller(&user);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-		int			category;
-
-		MemoryContextSwitchTo(oldcontext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(oldcontext);
-		CurrentResourceOwner = oldowner;
-		category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-		if (category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
-			category != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-			ReThrowError(error);
-		if (!source->reported)
-			ereport(WARNING,
-					(errcode(error->sqlerrcode),
-					 errmsg("stage rules cannot see scores: %s", error->message),
-					 errdetail("It is as if the leads had none. This warning comes once a session."),
-					 error->hint ? errhint("%s", error->hint) : 0));
-		source->reported = true;
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	return present;
+	error = ls_attempt(read_as_owner, &read, true);
+	if (error == NULL)
+		return read.present;
+	category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	if (category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+		category != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		ReThrowError(error);
+	if (!source->reported)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("stage rules cannot see scores: %s", error->message),
+				 errdetail("It is as if the leads had none. This warning comes once a session."),
+				 error->hint ? errhint("%s", error->hint) : 0));
+	source->reported = true;
+	FreeErrorData(error);
+	return false;
 }
 
 /* the lead's score in a model at the moment of the move; false: it has none */

@@ -95,6 +95,11 @@
 #define ls_attribute_map(in, out) build_attrmap_by_name_if_req(in, out, false)
 #endif
 
+/* 18 writes it before the declaration, where what came before it may stand as well */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* what says that a relation has a file that is new in this transaction */
 #if PG_VERSION_NUM < 160000
 #define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid

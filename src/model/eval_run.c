@@ -589,7 +589,7 @@ do_trees_safe(LsEval *eval, const LsRow *row, double *points, uint64 *matched,
 	ResourceOwner owner = CurrentResourceOwner;
 	LsSettings	saved;
 	ErrorContextCallback callback;
-	int			path = 0;
+	volatile int path = 0;
 	volatile int next = 0;
 	volatile bool any = false;
 

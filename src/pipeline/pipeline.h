@@ -186,8 +186,8 @@ extern AttrNumber ls_stage_column(Relation rel);
 /* pipeline_cache.c */
 extern void ls_pipeline_init(void);
 extern LsRules *ls_rules_get(Relation rel);
-extern void ls_under_no_pipeline(Relation rel) pg_attribute_noreturn();
-extern void ls_no_such_pipeline(const char *pipeline) pg_attribute_noreturn();
+pg_noreturn extern void ls_under_no_pipeline(Relation rel);
+pg_noreturn extern void ls_no_such_pipeline(const char *pipeline);
 extern LsRules *ls_rules_find(Relation rel);
 
 /* pipeline_guard.c */

@@ -73,6 +73,8 @@ OBJS_pipeline =	src/pipeline/pipeline_catalog.o \
 				src/pipeline/pipeline_guard.o \
 				src/pipeline/pipeline_move.o \
 				src/pipeline/pipeline_history.o \
+				src/pipeline/pipeline_batch.o \
+				src/pipeline/pipeline_stored.o \
 				src/pipeline/pipeline_trigger.o \
 				src/pipeline/pipeline_enforce.o \
 				src/pipeline/pipeline_ask.o \

@@ -55,7 +55,7 @@ END $$;
 SELECT bat.tries();
 SELECT bat.rows(), count(*) AS wrong FROM bat.wrong;
 
--- whoever runs in between sees what was moved so far: a row trigger, a statement trigger, a deferred one, another table's
+-- triggers that fire after the rows are stored find the history that the table shows: a row trigger, a statement trigger, a deferred one, another table's
 CREATE TABLE bat.seen (what text, rows bigint);
 CREATE FUNCTION bat.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	BEGIN
@@ -86,6 +86,40 @@ INSERT INTO bat.seen SELECT 'before', bat.rows();
 WITH u AS (UPDATE bat.t SET stage = 'b' WHERE id BETWEEN 23 AND 25 RETURNING id) UPDATE bat.other SET n = (SELECT count(*) FROM u);
 SELECT what, rows - min(rows) OVER () AS more FROM bat.seen ORDER BY rows;
 TRUNCATE bat.seen;
+-- a statement inside the statement: functions that move other leads, one of which is caught, one that moves a lead again
+CREATE FUNCTION bat.inner(lead int, target text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+	UPDATE bat.t SET stage = target WHERE id = lead;
+	BEGIN
+		UPDATE bat.t SET stage = 'b', note = 'undone' WHERE id = lead + 1;
+		UPDATE bat.t SET stage = 'x' WHERE id = lead;
+	EXCEPTION WHEN check_violation THEN NULL;
+	END;
+	RETURN 'moved ' || lead; END $$;
+INSERT INTO bat.t SELECT g FROM generate_series(7001, 8600) g;
+UPDATE bat.t SET stage = 'b', note = CASE id WHEN 7001 THEN bat.inner(7900, 'b') WHEN 7600 THEN bat.inner(7500, 'a') WHEN 7601 THEN bat.inner(7500, 'b') END WHERE id BETWEEN 7001 AND 7700;
+INSERT INTO bat.t SELECT g, 'a', false, CASE g WHEN 8702 THEN bat.inner(7901, 'b') END FROM generate_series(8701, 8705) g;
+MERGE INTO bat.t USING generate_series(8704, 8710) g ON g = id WHEN MATCHED THEN UPDATE SET stage = 'b' WHEN NOT MATCHED THEN INSERT VALUES (g);
+SELECT lead, string_agg(to_stage, '>' ORDER BY id) FROM stage_history WHERE lead IN ('7001', '7500', '7900', '7901', '8704', '8710') AND relation = 'bat.t'::regclass GROUP BY 1 ORDER BY 1;
+SELECT bat.rows(), count(*) AS wrong FROM bat.wrong;
+-- history is not sealed while rows of it wait
+CREATE FUNCTION bat.seal() RETURNS text LANGUAGE sql AS 'SELECT leadscore.attest()';
+UPDATE bat.t SET stage = 'a', note = CASE id WHEN 7010 THEN bat.seal() END WHERE id BETWEEN 7009 AND 7011;
+-- two statements in one, of which the second runs when the first is done
+WITH u AS (UPDATE bat.t SET stage = 'a' WHERE id BETWEEN 7009 AND 7011), v AS (UPDATE bat.t SET stage = 'a' WHERE id BETWEEN 7012 AND 7014) SELECT;
+-- who moves a lead by a cascade is who made the statement, not the owner of the tables
+CREATE TABLE bat.status (status text PRIMARY KEY);
+INSERT INTO bat.status VALUES ('a'), ('b');
+CREATE TABLE bat.by_status (id int PRIMARY KEY, stage text REFERENCES bat.status ON UPDATE CASCADE, barred bool);
+SELECT enforce('bat.by_status', 'stage', 'bat');
+INSERT INTO bat.by_status SELECT g, 'a' FROM generate_series(1, 3) g;
+CREATE ROLE bat_clerk;
+GRANT USAGE ON SCHEMA bat TO bat_clerk; GRANT SELECT, UPDATE, DELETE ON bat.status TO bat_clerk;
+SET ROLE bat_clerk;
+DELETE FROM bat.status WHERE status = 'b';
+UPDATE bat.status SET status = 'b' WHERE status = 'a';
+RESET ROLE;
+SELECT user_name, from_stage, to_stage, count(*) FROM stage_history WHERE relation = 'bat.by_status'::regclass GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2;
+DROP OWNED BY bat_clerk; DROP ROLE bat_clerk;
 -- a guard that looks
 CREATE FUNCTION bat.sees() RETURNS bool STABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('bat.seen', current_setting('bat.seen') || ' ' || (SELECT count(*) FROM leadscore.stage_history WHERE kind = 'move' AND reason = 'guarded')::text, true); RETURN true; END $$;
 BEGIN;

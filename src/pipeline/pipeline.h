@@ -68,6 +68,7 @@ typedef struct LsTransition
 	int			source;			/* index into LsRules.scores; -1: none */
 	char	   *role;			/* NULL: anybody */
 	bool		reason_required;
+	bool		runs_code;		/* a guard calls functions that are neither PostgreSQL's nor ours */
 } LsTransition;
 
 typedef struct LsStageDef
@@ -114,7 +115,7 @@ typedef struct LsRules
 	char	   *override_role;	/* NULL: the owner of the pipeline */
 	char	   *import_role;
 	bool		history;		/* false: check only */
-	bool		runs_code;		/* guards call functions that are neither PostgreSQL's nor ours */
+	bool		runs_code;		/* some transition does */
 
 	AttrNumber	stage_attno;
 	char	   *stage_column;
@@ -235,12 +236,23 @@ typedef enum LsHistoryKind
 	LS_KIND_REKEYED, LS_KIND_DELETED, LS_KIND_TRUNCATED
 } LsHistoryKind;
 
-extern void ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lead,
+extern void ls_history_write(LsRules *rules, EState *statement, LsHistoryKind kind, const char *lead,
 							 Datum from, bool from_null, Datum to, bool to_null,
 							 TimestampTz at, const char *reason, bool has_score, double score);
 extern void ls_history_init(void);
 
+/* pipeline_batch.c */
+extern bool ls_batch_begin(const LsRules *rules, EState *statement);
+extern bool ls_batch_waits(void);
+extern void ls_batch_init(void);
+
+/* pipeline_stored.c */
+extern void ls_stored_init(void);
+
 /* pipeline_trigger.c */
+extern bool ls_update_at_once(LsRules *rules, Relation rel, EState *statement,
+							  TupleTableSlot *old_slot, TupleTableSlot *new_slot);
+extern bool ls_enter_at_once(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot);
 extern void ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind);
 
 /* pipeline_partition.c */

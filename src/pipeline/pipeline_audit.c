@@ -72,7 +72,7 @@ leadscore_import_history(PG_FUNCTION_ARGS)
 	lead = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (!PG_ARGISNULL(5))
 		reason = text_to_cstring(PG_GETARG_TEXT_PP(5));
-	ls_history_write(rules, LS_KIND_PAST, lead,
+	ls_history_write(rules, NULL, LS_KIND_PAST, lead,
 					 PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2), PG_ARGISNULL(2),
 					 PG_GETARG_DATUM(3), false, PG_GETARG_TIMESTAMPTZ(4), reason, false, 0);
 	table_close(rel, NoLock);
@@ -130,6 +130,11 @@ leadscore_attest(PG_FUNCTION_ARGS)
 
 	(void) fcinfo;
 	require_owner();
+	if (ls_batch_waits())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("history cannot be sealed by a function that a statement calls while it moves leads"),
+				 errhint("Call leadscore.attest() in a statement of its own.")));
 	/* writers hold RowExclusiveLock until they end; ours also bars a second attest */
 	LockRelationOid(get_relname_relid("stage_history", ls_schema_oid()), ShareRowExclusiveLock);
 

@@ -155,6 +155,8 @@ ls_pipeline_init(void)
 	CacheRegisterSyscacheCallback(ENUMOID, on_syscache_message, (Datum) 0);
 	RegisterXactCallback(on_transaction_end, NULL);
 	ls_history_init();
+	ls_batch_init();
+	ls_stored_init();
 	ls_session_init();
 	ls_partition_init();
 }
@@ -240,7 +242,7 @@ compile_guards(LsRules *rules, Relation rel)
 						 errdetail("It is %s, and the table has none of what it asks for.", guard->condition),
 						 errhint("Call leadscore.enforce() with fields => '{\"field\": \"column\"}', or with model => 'name of a scoring model'.")));
 			if (calls_foreign((Node *) expr, NULL))
-				rules->runs_code = true;
+				rules->runs_code = t->runs_code = true;
 			guard->uses_score = scope.uses_score;
 			guard->state = compile_expression(rules, expr);
 		}

@@ -320,8 +320,9 @@ create_triggers(Oid relid, const char *table, const char *stage, const char *key
 							 quote_identifier(pnstrdup(value.val.string.val, value.val.string.len)));
 	}
 
-	caller_sql(psprintf("CREATE TRIGGER %s AFTER INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION leadscore.enforce_stage()",
-						quote_identifier(LS_TRIGGER_STAGE), table));
+	/* always true as well: pipeline_stored.c puts something else in its place */
+	caller_sql(psprintf("CREATE TRIGGER %s AFTER INSERT OR UPDATE ON %s FOR EACH ROW WHEN (leadscore.enforced_columns(NEW.%s)) EXECUTE FUNCTION leadscore.enforce_stage()",
+						quote_identifier(LS_TRIGGER_STAGE), table, quote_identifier(stage)));
 	caller_sql(psprintf("CREATE TRIGGER %s AFTER DELETE ON %s FOR EACH ROW WHEN (leadscore.enforced_columns(%s)) EXECUTE FUNCTION leadscore.enforce_stage()",
 						quote_identifier(LS_TRIGGER_DELETE), table, columns.data));
 	for (size_t i = 0; i < lengthof(names); i++)
@@ -443,7 +444,7 @@ adopt(Relation rel, LsRules *rules)
 						(errcode(ERRCODE_CHECK_VIOLATION),
 						 errmsg("lead %s is in stage %s, which pipeline %s does not have", lead, name, rules->pipeline),
 						 errhint("Correct the stages of the table, or add the stage to the pipeline.")));
-			ls_history_write(rules, LS_KIND_ADOPTED, lead, (Datum) 0, true, rules->stages[index].text, false,
+			ls_history_write(rules, NULL, LS_KIND_ADOPTED, lead, (Datum) 0, true, rules->stages[index].text, false,
 							 now, ls_reason(), false, 0);
 			n++;
 		}

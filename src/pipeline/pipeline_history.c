@@ -40,6 +40,7 @@
 #include "utils/syscache.h"
 
 #include "pipeline/pipeline.h"
+#include "pipeline/pipeline_history.h"
 
 PG_FUNCTION_INFO_V1(leadscore_protect_history);
 
@@ -56,15 +57,6 @@ static const char *const kind_names[] = {
 };
 #define N_KINDS	lengthof(kind_names)
 
-/* What we know about one partition of the history table. */
-typedef struct HistoryLeaf
-{
-	Oid			relid;
-	int			nindexes;
-	Oid		   *indexes;
-	IndexInfo **infos;
-} HistoryLeaf;
-
 /* What we know about the history table; built anew after any change to it. */
 typedef struct HistoryTarget
 {
@@ -78,9 +70,6 @@ typedef struct HistoryTarget
 } HistoryTarget;
 
 static HistoryTarget target;
-
-static ExecutorFinish_hook_type previous_finish = NULL;
-static void on_executor_finish(QueryDesc *query);
 
 /* who is asking, as text; looked up again when a role is renamed */
 typedef struct UserName
@@ -127,8 +116,6 @@ ls_history_init(void)
 {
 	CacheRegisterRelcacheCallback(on_relcache_message, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, on_role_message, (Datum) 0);
-	previous_finish = ExecutorFinish_hook;
-	ExecutorFinish_hook = on_executor_finish;
 }
 
 static Datum
@@ -256,9 +243,30 @@ find_leaf(Relation rel, TimestampTz at)
 	return NULL;
 }
 
-/* the partition for a move at an instant, learned anew where need be, and opened */
-static HistoryLeaf *
-open_leaf(Relation root, TimestampTz at, Relation *rel)
+/*
+ * The history table, opened to write to it. Whoever seals history waits for this
+ * lock, so it comes before the numbers of the rows.
+ */
+Relation
+ls_history_open(void)
+{
+	return table_open(target.valid ? target.relid : get_relname_relid("stage_history", ls_schema_oid()),
+					  RowExclusiveLock);
+}
+
+/* whether a move at an instant goes to the partition that another one goes to */
+bool
+ls_history_same_leaf(Relation root, const HistoryLeaf *leaf, TimestampTz at)
+{
+	return target.valid && find_leaf(root, at) == leaf;
+}
+
+/*
+ * The partition for a move at an instant, learned anew where need be, and
+ * opened. What is returned stays until the next call.
+ */
+HistoryLeaf *
+ls_history_open_leaf(Relation root, TimestampTz at, Relation *rel)
 {
 	/* opening a partition may bring news of a change to it */
 	for (;;)
@@ -284,8 +292,8 @@ open_leaf(Relation root, TimestampTz at, Relation *rel)
  * Entries for the indexes. Ours are on plain columns; one that an administrator
  * added may have expressions or a predicate, and then takes the general way.
  */
-static void
-insert_index_entries(const HistoryLeaf *leaf, Relation rel, HeapTuple tuple, const Datum *values, const bool *nulls)
+void
+ls_history_index(const HistoryLeaf *leaf, Relation rel, HeapTuple tuple, const Datum *values, const bool *nulls)
 {
 	EState	   *estate = NULL;
 	TupleTableSlot *slot = NULL;
@@ -337,240 +345,14 @@ insert_index_entries(const HistoryLeaf *leaf, Relation rel, HeapTuple tuple, con
 	}
 }
 
-/* ---------------------------------------------------------------------------
- * Batches. A statement that moves many leads writes their rows together, which
- * saves a good part of what a row costs: buffer, WAL record and the opening of
- * tables are shared. Nobody can tell: rows are put aside only while nothing but
- * our own trigger can run, from the first of a statement's AFTER ROW events to the
- * end of its ExecutorFinish - the statement writes one table, and that has no
- * other AFTER triggers (foreign keys aside, which look at tables only). So there is
- * no reader of history, no other subtransaction and no other command in between.
- * Where that does not hold, or the statement does not come through the executor
- * (COPY, logical replication), each row is written at once.
- * ------------------------------------------------------------------------- */
-
-#define BATCH_ROWS	512
-
-typedef struct Batch
-{
-	int			level;			/* of the ExecutorFinish that it belongs to */
-	int			n;
-	Relation	root;			/* open while there are rows */
-	Relation	rel;
-	HistoryLeaf leaf;			/* a copy; its arrays stay until the target is learned again */
-	TupleTableSlot *slots[BATCH_ROWS];
-	MemoryContext tuples;
-} Batch;
-
-static Batch batch;
-
-/* the innermost ExecutorFinish that is running */
-typedef struct Finish
-{
-	QueryDesc  *query;
-	Oid			relid;			/* batches are for this table; InvalidOid: not known yet */
-	bool		batches;
-} Finish;
-
-static Finish finish;
-static int	finish_level = 0;
-
-/* foreign keys look at tables, and run no code of users */
-static bool
-only_looks(Oid function)
-{
-	return function == F_RI_FKEY_CHECK_INS || function == F_RI_FKEY_CHECK_UPD ||
-		function == F_RI_FKEY_NOACTION_DEL || function == F_RI_FKEY_NOACTION_UPD ||
-		function == F_RI_FKEY_RESTRICT_DEL || function == F_RI_FKEY_RESTRICT_UPD;
-}
-
-/* whether the rows of the statement that is finishing can be written together */
-static bool
-allows_batch(Oid relid)
-{
-	EState	   *estate;
-	ResultRelInfo *result;
-	TriggerDesc *triggers;
-
-	if (finish_level == 0)
-		return false;
-	if (finish.relid == relid)
-		return finish.batches;
-	finish.relid = relid;
-	finish.batches = false;
-
-	estate = finish.query->estate;
-	if (estate == NULL || list_length(estate->es_opened_result_relations) != 1 ||
-		estate->es_tuple_routing_result_relations != NIL || estate->es_trig_target_relations != NIL)
-		return false;
-	result = (ResultRelInfo *) linitial(estate->es_opened_result_relations);
-	triggers = result->ri_TrigDesc;
-	if (RelationGetRelid(result->ri_RelationDesc) != relid || result->ri_RootResultRelInfo != NULL || triggers == NULL)
-		return false;
-	for (int i = 0; i < triggers->numtriggers; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
-
-		if (TRIGGER_FOR_AFTER(trigger->tgtype) && !only_looks(trigger->tgfoid) &&
-			strcmp(trigger->tgname, LS_TRIGGER_STAGE) != 0 && strcmp(trigger->tgname, LS_TRIGGER_DELETE) != 0)
-			return false;
-	}
-	finish.batches = true;
-	return true;
-}
-
-static void
-insert_batch_index(Oid relid, IndexInfo *info)
-{
-	Relation	index = index_open(relid, RowExclusiveLock);
-
-	for (int i = 0; i < batch.n; i++)
-	{
-		Datum		key[INDEX_MAX_KEYS];
-		bool		key_null[INDEX_MAX_KEYS];
-
-		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
-			key[k] = slot_getattr(batch.slots[i], info->ii_IndexAttrNumbers[k], &key_null[k]);
-		index_insert(index, key, key_null, &batch.slots[i]->tts_tid, batch.rel,
-					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
-	}
-	index_close(index, NoLock);
-}
-
-/* whether an index takes only columns, and so needs no executor state */
-static bool
-is_plain(const IndexInfo *info)
-{
-	return info->ii_Expressions == NIL && info->ii_Predicate == NIL && info->ii_ReadyForInserts;
-}
-
-static void
-write_batch(void)
-{
-	MemoryContext before = MemoryContextSwitchTo(batch.tuples);
-
-	heap_multi_insert(batch.rel, batch.slots, batch.n, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0; i < batch.leaf.nindexes; i++)
-		insert_batch_index(batch.leaf.indexes[i], batch.leaf.infos[i]);
-	for (int i = 0; i < batch.n; i++)
-		ExecClearTuple(batch.slots[i]);
-	batch.n = 0;
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(batch.tuples);
-}
-
-static void
-end_batch(void)
-{
-	if (batch.n > 0)
-		write_batch();
-	if (batch.rel != NULL)
-	{
-		table_close(batch.rel, NoLock);
-		table_close(batch.root, NoLock);
-		batch.rel = batch.root = NULL;
-	}
-	batch.level = 0;
-}
-
-/* the statement is undone, and with it what its rows were to say */
-static void
-forget_batch(void)
-{
-	for (int i = 0; i < batch.n; i++)
-		ExecClearTuple(batch.slots[i]);
-	if (batch.tuples != NULL)
-		MemoryContextReset(batch.tuples);
-	batch.n = 0;
-	batch.rel = batch.root = NULL;	/* closed with the transaction's resources */
-	batch.level = 0;
-}
-
-static void
-on_executor_finish(QueryDesc *query)
-{
-	Finish		outer = finish;
-
-	finish_level++;
-	finish.query = query;
-	finish.relid = InvalidOid;
-	PG_TRY();
-	{
-		if (previous_finish)
-			previous_finish(query);
-		else
-			standard_ExecutorFinish(query);
-		if (batch.level == finish_level)
-			end_batch();
-	}
-	PG_CATCH();
-	{
-		if (batch.level == finish_level)
-			forget_batch();
-		finish_level--;
-		finish = outer;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	finish_level--;
-	finish = outer;
-}
-
-/*
- * The partition that a row of the batch goes to, opened; false: rows have to be
- * written one by one.
- */
-static bool
-begin_batch(TimestampTz at)
-{
-	HistoryLeaf *leaf;
-
-	if (batch.level != finish_level)
-	{
-		if (batch.level != 0)
-			return false;
-		batch.root = table_open(target.valid ? target.relid : get_relname_relid("stage_history", ls_schema_oid()),
-								RowExclusiveLock);
-		batch.level = finish_level;
-	}
-	leaf = batch.rel != NULL && target.valid ? find_leaf(batch.root, at) : NULL;
-	if (leaf == NULL || leaf->relid != batch.leaf.relid)
-	{
-		if (batch.n > 0)
-			write_batch();
-		if (batch.rel != NULL)
-			table_close(batch.rel, NoLock);
-		batch.rel = NULL;
-		leaf = open_leaf(batch.root, at, &batch.rel);
-		batch.leaf = *leaf;
-		if (batch.tuples == NULL)
-			batch.tuples = AllocSetContextCreate(TopMemoryContext, "leadscore history batch", ALLOCSET_DEFAULT_SIZES);
-		if (batch.slots[0] == NULL)
-		{
-			MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
-			TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(batch.rel));
-
-			for (int i = 0; i < BATCH_ROWS; i++)
-				batch.slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-			MemoryContextSwitchTo(before);
-		}
-	}
-	for (int i = 0; i < batch.leaf.nindexes; i++)
-	{
-		if (!is_plain(batch.leaf.infos[i]))
-			return false;
-	}
-	return true;
-}
-
-/* ------------------------------------------------------------------------- */
-
 /*
  * One row of history. from and to are text datums. Does not depend on any right
- * of the current user, and does not change who that is.
+ * of the current user, and does not change who that is. With the statement that
+ * moves the lead, the row may wait for others (pipeline_batch.c); the trigger,
+ * which runs at its end, gives NULL.
  */
 void
-ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lead,
+ls_history_write(LsRules *rules, EState *statement, LsHistoryKind kind, const char *lead,
 				 Datum from, bool from_null, Datum to, bool to_null,
 				 TimestampTz at, const char *reason, bool has_score, double score)
 {
@@ -578,17 +360,14 @@ ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lead,
 	Relation	rel = NULL;
 	HistoryLeaf *leaf = NULL;
 	HeapTuple	tuple;
-	bool		batched = !rules->runs_code && allows_batch(rules->relid) && begin_batch(at);
+	bool		waits = ls_batch_begin(rules, statement);
 	Datum		values[LS_H_NATTS];
 	bool		nulls[LS_H_NATTS] = {false};
 
-	/* who seals history waits for this lock, so it comes before the number of the row */
-	if (!batched)
+	if (!waits || !target.valid)
 	{
-		Assert(batch.n == 0);
-		root = table_open(target.valid ? target.relid : get_relname_relid("stage_history", ls_schema_oid()),
-						  RowExclusiveLock);
-		leaf = open_leaf(root, at, &rel);
+		root = ls_history_open();
+		leaf = ls_history_open_leaf(root, at, &rel);
 	}
 
 	values[LS_H_ID] = Int64GetDatum(nextval_internal(target.sequence, false));
@@ -614,24 +393,20 @@ ls_history_write(LsRules *rules, LsHistoryKind kind, const char *lead,
 	nulls[LS_H_MODEL] = !has_score;
 	values[LS_H_MODEL] = rules->model_text;
 
-	if (batched)
+	if (waits)
+		ls_batch_add(values, nulls);
+	else
 	{
-		MemoryContext before = MemoryContextSwitchTo(batch.tuples);
-
-		tuple = heap_form_tuple(RelationGetDescr(batch.rel), values, nulls);
-		tuple->t_tableOid = RelationGetRelid(batch.rel);
-		ExecStoreHeapTuple(tuple, batch.slots[batch.n++], false);
-		MemoryContextSwitchTo(before);
-		if (batch.n == BATCH_ROWS)
-			write_batch();
-		return;
+		tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+		simple_heap_insert(rel, tuple);
+		ls_history_index(leaf, rel, tuple, values, nulls);
+		heap_freetuple(tuple);
 	}
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	simple_heap_insert(rel, tuple);
-	insert_index_entries(leaf, rel, tuple, values, nulls);
-	heap_freetuple(tuple);
-	table_close(rel, NoLock);
-	table_close(root, NoLock);
+	if (root != NULL)
+	{
+		table_close(rel, NoLock);
+		table_close(root, NoLock);
+	}
 }
 
 /* leadscore itself has written no row in this database: its sequence is as it was made */

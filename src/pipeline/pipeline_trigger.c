@@ -115,7 +115,7 @@ refuse_entry(LsMove *move, Relation rel, const char *to_text)
 }
 
 static void
-record(LsMove *move, LsHistoryKind kind, Datum from, bool from_null, Datum to, bool to_null)
+record(LsMove *move, EState *statement, LsHistoryKind kind, Datum from, bool from_null, Datum to, bool to_null)
 {
 	LsRules    *rules = move->rules;
 	bool		has_score = false;
@@ -127,7 +127,7 @@ record(LsMove *move, LsHistoryKind kind, Datum from, bool from_null, Datum to, b
 		kind = LS_KIND_IMPORTED;
 	if (rules->has_model)
 		has_score = ls_move_score(move, 0, &score);
-	ls_history_write(rules, kind, ls_lead(move), from, from_null, to, to_null, ls_move_time(move), move->reason,
+	ls_history_write(rules, statement, kind, ls_lead(move), from, from_null, to, to_null, ls_move_time(move), move->reason,
 					 has_score, score);
 }
 
@@ -174,7 +174,7 @@ enter(LsRules *rules, Relation rel, TupleTableSlot *slot, Datum stage)
 		kind = LS_KIND_OVERRIDE;
 	else
 		refuse_entry(&move, rel, ls_stage_text(rules, stage, type));
-	record(&move, kind, (Datum) 0, true, rules->stages[to].text, false);
+	record(&move, NULL, kind, (Datum) 0, true, rules->stages[to].text, false);
 	end_move(&move);
 }
 
@@ -192,7 +192,7 @@ ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind)
 		return;
 	begin_move(&move, rules, rel, NULL, slot);
 	from = ls_stage_index(rules, stage);
-	record(&move, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, stage, type) : NULL), false,
+	record(&move, NULL, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, stage, type) : NULL), false,
 		   (Datum) 0, true);
 	end_move(&move);
 }
@@ -214,11 +214,11 @@ rekey(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *ne
 	move.lead = NULL;
 	old_key = ls_lead(&move);
 	move.reason = psprintf("now %s", new_key);
-	record(&move, LS_KIND_REKEYED, text, false, (Datum) 0, true);
+	record(&move, NULL, LS_KIND_REKEYED, text, false, (Datum) 0, true);
 	memset(move.known, 0, sizeof(move.known));
 	move.lead = new_key;
 	move.reason = psprintf("was %s", old_key);
-	record(&move, LS_KIND_REKEYED, (Datum) 0, true, text, false);
+	record(&move, NULL, LS_KIND_REKEYED, (Datum) 0, true, text, false);
 	end_move(&move);
 }
 
@@ -265,7 +265,7 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 		else
 			refuse_move(&move, rel, from, ls_stage_text(rules, from_stage, type),
 						to, ls_stage_text(rules, to_stage, type));
-		record(&move, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, from_stage, type) : NULL), false,
+		record(&move, NULL, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, from_stage, type) : NULL), false,
 			   rules->stages[to].text, false);
 		end_move(&move);
 	}
@@ -279,6 +279,86 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 		if (isnull || !datum_image_eq(old_key, new_key, rules->key_byval, rules->key_len))
 			rekey(rules, rel, old_slot, new_slot, to_stage);
 	}
+}
+
+/*
+ * Moves that can be judged as the row is stored, before the trigger's turn comes:
+ * those that are allowed, and for which nothing but the two rows has to be looked
+ * at. Whatever else there is to say about a row is left to the trigger (false).
+ */
+static bool
+record_at_once(LsMove *move, EState *statement, LsHistoryKind kind, Datum from, bool from_null, Datum to)
+{
+	LsRules    *rules = move->rules;
+
+	if (rules->history && (rules->has_model || !ls_batch_begin(rules, statement)))
+		return false;
+	record(move, statement, kind, from, from_null, to, false);
+	return true;
+}
+
+bool
+ls_update_at_once(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	bool		from_null;
+	bool		to_null;
+	bool		key_null;
+	Datum		from_stage = slot_getattr(old_slot, rules->stage_attno, &from_null);
+	Datum		to_stage = slot_getattr(new_slot, rules->stage_attno, &to_null);
+	Datum		old_key;
+	Datum		new_key;
+	const LsTransition *t;
+	LsMove		move;
+	int			from;
+	int			to;
+	int			index;
+	bool		done;
+
+	if (from_null || to_null)
+		return from_null && to_null;
+	from = ls_stage_index(rules, from_stage);
+	to = ls_stage_index(rules, to_stage);
+	old_key = slot_getattr(old_slot, rules->key_attno, &key_null);
+	if (from < 0 || to < 0 || key_null)
+		return false;
+	new_key = slot_getattr(new_slot, rules->key_attno, &key_null);
+	if (key_null || !datum_image_eq(old_key, new_key, rules->key_byval, rules->key_len))
+		return false;
+	if (from == to)
+		return true;
+
+	index = rules->matrix[from * rules->nstages + to];
+	t = index < 0 ? NULL : &rules->transitions[index];
+	if (t == NULL || t->runs_code || t->source >= 0)
+		return false;
+	begin_move(&move, rules, rel, old_slot, new_slot);
+	done = ls_allowed(&move, from, to) &&
+		record_at_once(&move, statement, LS_KIND_MOVE, rules->stages[from].text, false, rules->stages[to].text);
+	end_move(&move);
+	return done;
+}
+
+bool
+ls_enter_at_once(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot)
+{
+	bool		isnull;
+	Datum		stage = slot_getattr(slot, rules->stage_attno, &isnull);
+	LsMove		move;
+	int			to;
+	bool		done;
+
+	/* a row of a partition may have come from another one */
+	if (rules->root != rules->relid)
+		return false;
+	if (isnull)
+		return true;
+	to = ls_stage_index(rules, stage);
+	if (to < 0 || !rules->stages[to].entry)
+		return false;
+	begin_move(&move, rules, rel, NULL, slot);
+	done = record_at_once(&move, statement, LS_KIND_ENTRY, (Datum) 0, true, rules->stages[to].text);
+	end_move(&move);
+	return done;
 }
 
 /* whether TRUNCATE fires our trigger on this very partition */

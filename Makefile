@@ -27,6 +27,7 @@ OBJS_score =		src/score/score_core.o \
 				src/score/score_rank.o \
 				src/score/score_gist.o \
 				src/score/score_cluster.o \
+				src/score/score_enter.o \
 				src/score/score_support.o
 OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_compile.o \

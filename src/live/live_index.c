@@ -26,6 +26,7 @@
 #include "utils/sortsupport.h"
 
 #include "live/live.h"
+#include "score/score_enter.h"
 
 /* Fewer leads than this are entered at once. */
 #define SORTED_LEADS	100
@@ -48,6 +49,7 @@ struct LiveIndexes
 
 	/* scores that wait */
 	SortSupportData sort;
+	LsScoreEntering *entering;
 	MemoryContext context;
 	Size		size;
 	int			n;
@@ -119,6 +121,8 @@ ls_live_indexes_open(MemoryContext context, Relation rel, int nleads)
 		indexes->context = AllocSetContextCreate(CurrentMemoryContext, "leadscore index entries",
 												 ALLOCSET_DEFAULT_SIZES);
 		indexes->max = nleads;
+		indexes->entering = ls_score_enter_begin(rel, target->ri_IndexRelationDescs[indexes->ranking],
+												 target->ri_IndexRelationInfo[indexes->ranking]);
 		indexes->entries = palloc_extended(nleads * sizeof(Entry), MCXT_ALLOC_HUGE);
 	}
 	MemoryContextSwitchTo(oldcontext);
@@ -165,9 +169,9 @@ ls_live_indexes_flush(LiveIndexes *indexes)
 	for (int i = 0; i < indexes->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		enter(indexes, indexes->ranking, PointerGetDatum(indexes->entries[i].score),
-			  &indexes->entries[i].tid, false);
+		ls_score_enter(indexes->entering, PointerGetDatum(indexes->entries[i].score), &indexes->entries[i].tid);
 	}
+	ls_score_enter_flush(indexes->entering);
 	indexes->n = 0;
 	indexes->size = 0;
 	MemoryContextReset(indexes->context);

@@ -106,6 +106,46 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION leadscore.export_pipeline(text, int4) IS 'a version of a pipeline (NULL: the live one; 0: the draft) as a document for version control or another database';
 
+CREATE FUNCTION leadscore.pipeline_document_faults(document jsonb) RETURNS SETOF text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH known(kind, key, type, needed) AS (VALUES
+		('document', 'pipeline', 'string', false), ('document', 'stages', 'array', true), ('document', 'fields', 'array', false), ('document', 'transitions', 'array', false),
+		('stage', 'stage', 'string', true), ('stage', 'kind', 'string', false), ('stage', 'entry', 'boolean', false), ('stage', 'service_level', 'string', false),
+		('field', 'field', 'string', true), ('field', 'columns', 'array', false), ('field', 'optional', 'boolean', false),
+		('transition', 'from', 'string', true), ('transition', 'to', 'string', true), ('transition', 'min_score', 'number', false), ('transition', 'model', 'string', false),
+		('transition', 'role', 'string', false), ('transition', 'reason_required', 'boolean', false), ('transition', 'fields', 'array', false), ('transition', 'guards', 'array', false),
+		('guard', 'label', 'string', true), ('guard', 'condition', 'string', true)),
+	list(kind, place, value) AS (
+		SELECT k.kind, e.n::text, e.value FROM (VALUES ('stage', 'stages'), ('field', 'fields'), ('transition', 'transitions')) k(kind, key),
+			LATERAL pg_catalog.jsonb_array_elements(CASE WHEN pg_catalog.jsonb_typeof($1 OPERATOR(pg_catalog.->) k.key) = 'array' THEN $1 OPERATOR(pg_catalog.->) k.key ELSE '[]' END)
+				WITH ORDINALITY e(value, n)),
+	part(kind, place, value) AS (
+		SELECT 'document', NULL::text, $1
+		UNION ALL SELECT l.kind, l.place, l.value FROM list l
+		UNION ALL SELECT 'guard', g.n || ' of transition ' || l.place, g.value FROM list l,
+			LATERAL pg_catalog.jsonb_array_elements(CASE WHEN l.kind = 'transition' AND pg_catalog.jsonb_typeof(l.value OPERATOR(pg_catalog.->) 'guards') = 'array'
+														THEN l.value OPERATOR(pg_catalog.->) 'guards' ELSE '[]' END) WITH ORDINALITY g(value, n)),
+	object(kind, name, value) AS (
+		SELECT p.kind, pg_catalog.concat_ws(' ', CASE WHEN p.kind = 'document' THEN 'the document' ELSE p.kind END, p.place),
+			   CASE WHEN pg_catalog.jsonb_typeof(p.value) = 'object' THEN p.value ELSE '{}' END
+		FROM part p)
+	SELECT pg_catalog.format('%s %s is not an object', p.kind, p.place) FROM part p WHERE pg_catalog.jsonb_typeof(p.value) <> 'object'
+	UNION ALL
+	SELECT pg_catalog.format('%s has an unknown key "%s"', o.name, e.key) FROM object o, LATERAL pg_catalog.jsonb_object_keys(o.value) e(key)
+	WHERE NOT EXISTS (SELECT FROM known k WHERE k.kind = o.kind AND k.key = e.key)
+	UNION ALL
+	SELECT pg_catalog.format('"%s" of %s is not of type %s', k.key, o.name, k.type) FROM object o JOIN known k USING (kind)
+	WHERE pg_catalog.jsonb_typeof(o.value OPERATOR(pg_catalog.->) k.key) NOT IN (k.type, 'null')
+	UNION ALL
+	SELECT pg_catalog.format('%s has no "%s"', o.name, k.key) FROM object o JOIN known k USING (kind)
+	WHERE k.needed AND coalesce(pg_catalog.jsonb_typeof(o.value OPERATOR(pg_catalog.->) k.key), 'null') = 'null'
+	UNION ALL
+	SELECT pg_catalog.format('"kind" of %s is none of open, won, lost', o.name) FROM object o
+	WHERE o.kind = 'stage' AND o.value OPERATOR(pg_catalog.->>) 'kind' NOT IN ('open', 'won', 'lost');
+END;
+COMMENT ON FUNCTION leadscore.pipeline_document_faults(jsonb) IS 'what keeps a document from being one that import_pipeline() can read; no rows: nothing';
+
 CREATE FUNCTION leadscore.import_pipeline(document jsonb, pipeline text DEFAULT NULL)
 	RETURNS text AS 'MODULE_PATHNAME', 'leadscore_import_pipeline' LANGUAGE c;
 COMMENT ON FUNCTION leadscore.import_pipeline(jsonb, text) IS 'makes a document of export_pipeline() the draft of a pipeline, which is created if there is none; returns its name';

@@ -68,7 +68,6 @@ typedef struct LsTransition
 	int			source;			/* index into LsRules.scores; -1: none */
 	char	   *role;			/* NULL: anybody */
 	bool		reason_required;
-	bool		runs_code;		/* a guard calls functions that are neither PostgreSQL's nor ours */
 } LsTransition;
 
 typedef struct LsStageDef
@@ -115,7 +114,7 @@ typedef struct LsRules
 	char	   *override_role;	/* NULL: the owner of the pipeline */
 	char	   *import_role;
 	bool		history;		/* false: check only */
-	bool		runs_code;		/* some transition does */
+	bool		runs_code;		/* guards call functions that are neither PostgreSQL's nor ours */
 
 	AttrNumber	stage_attno;
 	char	   *stage_column;
@@ -244,26 +243,29 @@ extern void ls_history_init(void);
 /* pipeline_batch.c */
 extern bool ls_batch_begin(const LsRules *rules, EState *statement);
 extern bool ls_batch_waits(void);
+extern bool ls_finishing_update(void);
 extern void ls_batch_init(void);
 
 /* pipeline_stored.c */
+extern void ls_stored_finish(EState *statement);
 extern void ls_stored_init(void);
 
 /* pipeline_trigger.c */
-extern bool ls_update_at_once(LsRules *rules, Relation rel, EState *statement,
-							  TupleTableSlot *old_slot, TupleTableSlot *new_slot);
-extern bool ls_enter_at_once(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot);
-extern void ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind);
+extern bool ls_keeps_key(const LsRules *rules, TupleTableSlot *old_slot, TupleTableSlot *new_slot);
+extern bool ls_judge_stored(LsRules *rules, Relation rel, EState *statement,
+							TupleTableSlot *old_slot, TupleTableSlot *new_slot);
+extern void ls_leave(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot, LsHistoryKind kind);
 
 /* pipeline_partition.c */
 extern void ls_partition_init(void);
 extern bool ls_departs(const LsRules *rules, Relation rel, HeapTuple tuple);
-extern TupleTableSlot *ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple);
+extern TupleTableSlot *ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple, TupleTableSlot *arrived);
 
 /* pipeline_session.c */
 extern void ls_session_init(void);
 extern const char *ls_reason(void);
 extern bool ls_overridden(const LsRules *rules);
+extern const char *ls_override_reason(void);
 extern bool ls_backdated(const LsRules *rules, TimestampTz *at);
 extern void ls_check_importer(const LsRules *rules);
 extern void ls_check_true_date(TimestampTz at);

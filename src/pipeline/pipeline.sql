@@ -83,9 +83,10 @@ CREATE TABLE leadscore.enforced (
 	model text,
 	history bool NOT NULL,
 	enforced_by name NOT NULL,
-	enforced_at timestamptz NOT NULL
+	enforced_at timestamptz NOT NULL,
+	adopted bool NOT NULL
 );
-COMMENT ON TABLE leadscore.enforced IS 'tables under a pipeline (columns as they were named when enforce() ran)';
+COMMENT ON TABLE leadscore.enforced IS 'tables under a pipeline (columns as they were named when enforce() ran); adopted: each lead has its history here, since there was none before or all were adopted';
 
 -- ---------------------------------------------------------------------------
 -- History. Written by C code straight into the heap; every other way is barred
@@ -151,6 +152,12 @@ CREATE TRIGGER protect_truncate BEFORE TRUNCATE ON leadscore.stage_history_defau
 ALTER TABLE leadscore.stage_history ENABLE ALWAYS TRIGGER protect;
 ALTER TABLE leadscore.stage_history ENABLE ALWAYS TRIGGER protect_truncate;
 ALTER TABLE leadscore.stage_history_default ENABLE ALWAYS TRIGGER protect_truncate;
+
+CREATE FUNCTION leadscore.add_history_partition(from_at timestamptz, to_at timestamptz, name name) RETURNS regclass
+	AS 'MODULE_PATHNAME', 'leadscore_add_history_partition' LANGUAGE c STRICT;
+COMMENT ON FUNCTION leadscore.add_history_partition(timestamptz, timestamptz, name) IS
+	'makes a partition of the history in schema leadscore, with its index and its guard against TRUNCATE, for moves from one instant (included) to another (not included); for the owner of leadscore';
+REVOKE ALL ON FUNCTION leadscore.add_history_partition(timestamptz, timestamptz, name) FROM PUBLIC;
 
 CREATE VIEW leadscore.history WITH (security_invoker = true) AS
 	SELECT h.relation, h.lead, h.from_stage, h.to_stage, pg_catalog.date_trunc('second', h.at) AS at, h.user_name AS by,

@@ -293,12 +293,20 @@ audit_triggers(Findings *f)
 {
 	query_findings(f, "SELECT NULL::text, NULL::int8, format('the trigger that protects %s is missing or disabled', p.relid::regclass)"
 				   " FROM pg_partition_tree('leadscore.stage_history') p"
-				   " WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p.relid AND tgname = 'protect' AND tgenabled = 'A') ORDER BY 3");
+				   " CROSS JOIN (VALUES ('protect'), ('protect_truncate')) n(name)"
+				   " WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p.relid AND tgname = n.name AND tgenabled = 'A')"
+				   " GROUP BY p.relid ORDER BY 3");
 	query_findings(f, "SELECT e.relation::text, NULL::int8, format('trigger %s is %s', n.name, CASE WHEN t.tgenabled IS NULL THEN 'missing' ELSE 'not enabled ALWAYS' END)"
 				   " FROM leadscore.enforced e JOIN pg_class c ON c.oid = e.relation"
 				   " CROSS JOIN (VALUES ('" LS_TRIGGER_STAGE "'), ('" LS_TRIGGER_DELETE "'), ('" LS_TRIGGER_TRUNCATE "')) n(name)"
 				   " LEFT JOIN pg_trigger t ON t.tgrelid = e.relation AND t.tgname = n.name"
 				   " WHERE t.tgenabled IS DISTINCT FROM 'A' ORDER BY 1, n.name");
+	/* tables that enforce() would not take */
+	query_findings(f, "SELECT e.relation::text, NULL::int8, CASE c.relpersistence WHEN 'u' THEN 'the table is unlogged: a crash would empty it'"
+				   " ELSE format('rows of %s, which inherits from the table, are not checked', i.inhrelid::regclass) END"
+				   " FROM leadscore.enforced e JOIN pg_class c ON c.oid = e.relation"
+				   " LEFT JOIN pg_inherits i ON i.inhparent = e.relation AND c.relkind = 'r'"
+				   " WHERE c.relpersistence = 'u' OR i.inhrelid IS NOT NULL ORDER BY 1, 3");
 	query_findings(f, "SELECT p.relid::regclass::text, NULL::int8, format('trigger %s is %s', '" LS_TRIGGER_TRUNCATE "', CASE WHEN t.tgenabled IS NULL THEN 'missing' ELSE 'not enabled ALWAYS' END)"
 				   " FROM leadscore.enforced e CROSS JOIN LATERAL pg_partition_tree(e.relation) p JOIN pg_class c ON c.oid = p.relid AND c.relkind = 'r'"
 				   " LEFT JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgname = '" LS_TRIGGER_TRUNCATE "'"
@@ -307,8 +315,8 @@ audit_triggers(Findings *f)
 
 /*
  * The current stage of every lead of a table, against the last row of its
- * history. Where the table was not adopted, leads without history are as they
- * should be until they move.
+ * history. Where the table held leads that were not adopted, leads without history
+ * are as they should be until they move.
  */
 static void
 audit_table(Findings *f, Oid relid)
@@ -325,8 +333,8 @@ audit_table(Findings *f, Oid relid)
 							   " FROM (SELECT %s::text AS k, %s::text AS s FROM %s WHERE %s IS NOT NULL) t"
 							   " FULL JOIN (SELECT DISTINCT ON (lead) lead, to_stage FROM leadscore.stage_history"
 							   "  WHERE relation = %u::oid AND kind <> 'past' ORDER BY lead, id DESC) h ON h.lead = t.k"
-							   " WHERE h.to_stage IS DISTINCT FROM t.s AND (h.lead IS NOT NULL OR EXISTS"
-							   "  (SELECT FROM leadscore.stage_history x WHERE x.relation = %u::oid AND x.kind = 'adopted')) ORDER BY 3",
+							   " WHERE h.to_stage IS DISTINCT FROM t.s AND (h.lead IS NOT NULL OR"
+							   "  (SELECT e.adopted FROM leadscore.enforced e WHERE e.relation = %u::oid)) ORDER BY 3",
 							   relid, key, stage, table, stage, relid, relid));
 	table_close(rel, NoLock);
 }

@@ -281,6 +281,14 @@ ls_batch_waits(void)
 	return batch.n > 0;
 }
 
+/* Whether the statement whose triggers fire can insert no rows of its own. */
+bool
+ls_finishing_update(void)
+{
+	return finish.query != NULL && finish.query->operation == CMD_UPDATE && finish.query->estate != NULL &&
+		finish.query->estate->es_auxmodifytables == NIL;
+}
+
 static void
 on_executor_finish(QueryDesc *query)
 {
@@ -290,6 +298,7 @@ on_executor_finish(QueryDesc *query)
 	finish.relid = InvalidOid;
 	PG_TRY();
 	{
+		ls_stored_finish(query->estate);
 		if (batch.owner == query->estate)
 			end_batch();
 		if (previous_finish)

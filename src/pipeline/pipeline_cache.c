@@ -17,6 +17,7 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "access/transam.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -24,6 +25,7 @@
 #include "parser/parse_expr.h"
 #include "parser/parse_param.h"
 #include "parser/parser.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -203,6 +205,27 @@ calls_foreign(Node *node, void *context)
 	return expression_tree_walker(node, calls_foreign, context);
 }
 
+/*
+ * A function that a guard calls runs with the rights of whoever moves a lead. So
+ * it is only for those who could make the table's writers run code anyhow, as
+ * its owner can by a trigger.
+ */
+static void
+check_trusted(const LsRules *rules, Relation rel, const char *what)
+{
+	Oid			owner = get_role_oid(rules->owner, true);
+
+	if (OidIsValid(owner) && has_privs_of_role(owner, rel->rd_rel->relowner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s calls a function that is neither PostgreSQL's nor leadscore's, which is not allowed on table \"%s\"",
+					what, RelationGetRelationName(rel)),
+			 errdetail("It would run with the rights of whoever moves a lead, but %s, who owns the pipeline, has not those of %s, who owns the table.",
+					   rules->owner, GetUserNameFromId(rel->rd_rel->relowner, false)),
+			 errhint("Put the table under a pipeline of its owner's: see leadscore.copy_pipeline().")));
+}
+
 static ExprState *
 compile_expression(LsRules *rules, Expr *expr)
 {
@@ -242,7 +265,10 @@ compile_guards(LsRules *rules, Relation rel)
 						 errdetail("It is %s, and the table has none of what it asks for.", guard->condition),
 						 errhint("Call leadscore.enforce() with fields => '{\"field\": \"column\"}', or with model => 'name of a scoring model'.")));
 			if (calls_foreign((Node *) expr, NULL))
-				rules->runs_code = t->runs_code = true;
+			{
+				check_trusted(rules, rel, what);
+				rules->runs_code = true;
+			}
 			guard->uses_score = scope.uses_score;
 			guard->state = compile_expression(rules, expr);
 		}

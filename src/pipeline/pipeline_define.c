@@ -570,6 +570,29 @@ leadscore_revert_pipeline(PG_FUNCTION_ARGS)
  * The draft from what export_pipeline() gave; the pipeline is created if there
  * is none of the name.
  */
+/* everything that is wrong with a document, at once; an unknown key may be a rule that somebody misspelt */
+static void
+check_document(Datum document)
+{
+	LsOwnerSection section;
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			type = JSONBOID;
+	char	   *faults;
+
+	ls_owner_begin(&section);
+	ls_spi_expect(SPI_execute_with_args("SELECT string_agg(f, '; ') FROM leadscore.pipeline_document_faults($1) f",
+										1, &type, &document, NULL, true, 0), SPI_OK_SELECT);
+	faults = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (faults != NULL)
+		faults = MemoryContextStrdup(caller, faults);
+	ls_owner_end(&section);
+	if (faults != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the document is not what export_pipeline() makes"),
+				 errdetail("Found: %s.", faults)));
+}
+
 Datum
 leadscore_import_pipeline(PG_FUNCTION_ARGS)
 {
@@ -586,6 +609,7 @@ leadscore_import_pipeline(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the document is not what export_pipeline() makes: it must be a JSON object")));
+	check_document(document);
 	if (!PG_ARGISNULL(1))
 		pipeline = name_argument(fcinfo, 1, "name of the pipeline");
 	else

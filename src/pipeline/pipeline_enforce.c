@@ -15,6 +15,7 @@
 #include "catalog/catalog.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -114,14 +115,15 @@ column_number(Relation rel, const char *column, const char *what)
 static char *
 primary_key_column(Relation rel)
 {
-	Oid			index_oid = RelationGetPrimaryKeyIndex_compat(rel);
-	Relation	index;
 	AttrNumber	attno = InvalidAttrNumber;
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
 
-	if (OidIsValid(index_oid))
+	foreach(lc, indexes)
 	{
-		index = index_open(index_oid, AccessShareLock);
-		if (IndexRelationGetNumberOfKeyAttributes(index) == 1)
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indisprimary && IndexRelationGetNumberOfKeyAttributes(index) == 1)
 			attno = index->rd_index->indkey.values[0];
 		index_close(index, AccessShareLock);
 	}
@@ -131,6 +133,45 @@ primary_key_column(Relation rel)
 				 errmsg("table \"%s\" has no primary key of one column", RelationGetRelationName(rel)),
 				 errhint("Name the column that identifies a lead: leadscore.enforce(..., key => 'column').")));
 	return get_attname(RelationGetRelid(rel), attno, false);
+}
+
+/*
+ * History knows leads by their key. So no two may have it, not even for a while as
+ * a deferrable constraint allows. Of a partitioned table, the column that the
+ * partitions go by may have to be in the index, too.
+ */
+static void
+check_identifies(Relation rel, AttrNumber key, const char *name)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	bool		partitioned = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	bool		deferrable = false;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		int			n = IndexRelationGetNumberOfKeyAttributes(index);
+		bool		has_key = false;
+
+		for (int i = 0; i < n; i++)
+			has_key |= index->rd_index->indkey.values[i] == key;
+		has_key &= index->rd_index->indisunique && index->rd_index->indisvalid && (n == 1 || partitioned) &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		if (has_key && !index->rd_index->indimmediate)
+			deferrable = true;
+		has_key &= index->rd_index->indimmediate;
+		index_close(index, AccessShareLock);
+		if (has_key)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+			 errmsg("column \"%s\" of table \"%s\" does not identify a lead", name, RelationGetRelationName(rel)),
+			 deferrable ? errdetail("Its unique constraint is deferrable: two leads can have the same key for a while.") :
+			 errdetail("There is no unique index on this column alone."),
+			 deferrable ? errhint("Make the constraint NOT DEFERRABLE, or create a unique index on the column.") :
+			 errhint("Create a unique index on the column, or name another one: leadscore.enforce(..., key => 'column').")));
 }
 
 /*
@@ -400,6 +441,22 @@ leadscore_follow_partitions(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+/* whether a table holds no lead that is in a stage, rows included that are hidden from the caller */
+static bool
+holds_none(Relation rel, const char *stage)
+{
+	int			nest = NewGUCNestLevel();
+	bool		none;
+
+	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	caller_sql(psprintf("SELECT FROM %s WHERE %s IS NOT NULL LIMIT 1", qualified_name(rel), quote_identifier(stage)));
+	none = SPI_processed == 0;
+	SPI_finish();
+	AtEOXact_GUC(true, nest);
+	return none;
+}
+
 /* one row of history for each lead that is there already; returns their number */
 static int64
 adopt(Relation rel, LsRules *rules)
@@ -468,9 +525,9 @@ leadscore_enforce(PG_FUNCTION_ARGS)
 	int64		adopted = 0;
 	int			nest;
 	LsRules    *rules;
-	Oid			types[9] = {OIDOID, NAMEOID, NAMEOID, TEXTOID, JSONBOID, TEXTOID, BOOLOID, OIDOID};
+	Oid			types[9] = {OIDOID, NAMEOID, NAMEOID, TEXTOID, JSONBOID, TEXTOID, BOOLOID, OIDOID, BOOLOID};
 	Datum		values[9];
-	char		nulls[9] = "        ";
+	char		nulls[] = "         ";
 
 	required_argument(fcinfo, 0, "the table");
 	required_argument(fcinfo, 1, "the column of the stage");
@@ -488,6 +545,7 @@ leadscore_enforce(PG_FUNCTION_ARGS)
 		key = pstrdup(NameStr(*PG_GETARG_NAME(3)));
 		(void) column_number(rel, key, "that identifies a lead");
 	}
+	check_identifies(rel, get_attnum(relid, key), key);
 	pipeline = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	fields = PG_ARGISNULL(4) ? DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) : PG_GETARG_JSONB_P(4);
 	fields = resolve_fields(rel, pipeline, fields);
@@ -502,16 +560,18 @@ leadscore_enforce(PG_FUNCTION_ARGS)
 	nulls[5] = PG_ARGISNULL(5) ? 'n' : ' ';
 	values[6] = BoolGetDatum(PG_ARGISNULL(7) || PG_GETARG_BOOL(7));
 	values[7] = ObjectIdGetDatum(GetUserId());
-	ls_owner_sql("INSERT INTO leadscore.enforced (relation, stage_column, key_column, pipeline, fields, model, history, enforced_by, enforced_at)"
+	values[8] = BoolGetDatum(want_adopt || holds_none(rel, stage));
+	ls_owner_sql("INSERT INTO leadscore.enforced (relation, stage_column, key_column, pipeline, fields, model, history, enforced_by, enforced_at, adopted)"
 				 " VALUES ($1::regclass, $2, $3, $4, $5,"
 				 /* not asked twice: where one published model scores the table, it is meant */
 				 " coalesce($6, (SELECT min(m.model) FROM leadscore.model m"
 				 " WHERE m.leads = $1::regclass AND m.live_version IS NOT NULL HAVING count(*) = 1)),"
-				 " $7, pg_get_userbyid($8), now())"
+				 " $7, pg_get_userbyid($8), now(), $9)"
 				 " ON CONFLICT (relation) DO UPDATE SET stage_column = excluded.stage_column, key_column = excluded.key_column,"
 				 " pipeline = excluded.pipeline, fields = excluded.fields, model = excluded.model, history = excluded.history,"
-				 " enforced_by = excluded.enforced_by, enforced_at = excluded.enforced_at",
-				 8, types, values, nulls);
+				 " enforced_by = excluded.enforced_by, enforced_at = excluded.enforced_at,"
+				 " adopted = excluded.adopted OR enforced.adopted AND enforced.history",
+				 9, types, values, nulls);
 
 	nest = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

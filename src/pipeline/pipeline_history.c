@@ -43,6 +43,7 @@
 #include "pipeline/pipeline_history.h"
 
 PG_FUNCTION_INFO_V1(leadscore_protect_history);
+PG_FUNCTION_INFO_V1(leadscore_add_history_partition);
 
 static const char *const kind_names[] = {
 	[LS_KIND_ENTRY] = "entry",
@@ -485,4 +486,33 @@ leadscore_protect_history(PG_FUNCTION_ARGS)
 			 errmsg("the history of stages is written by leadscore alone"),
 			 errhint("A correction is a new row: see leadscore.backdate() and leadscore.import_history().")));
 	return PointerGetDatum(NULL);			/* keep the compiler quiet */
+}
+
+/*
+ * A partition for the moves of a time to come, with what its rows need: the index,
+ * and the guard against TRUNCATE, which is not inherited. For the owner of the
+ * history: he makes a table of his own.
+ */
+Datum
+leadscore_add_history_partition(PG_FUNCTION_ARGS)
+{
+	Oid			root = get_relname_relid("stage_history", ls_schema_oid());
+	char	   *from = DatumGetCString(DirectFunctionCall1(timestamptz_out, PG_GETARG_DATUM(0)));
+	char	   *to = DatumGetCString(DirectFunctionCall1(timestamptz_out, PG_GETARG_DATUM(1)));
+	char	   *name = NameStr(*PG_GETARG_NAME(2));
+	const char *table = quote_qualified_identifier(LS_SCHEMA, name);
+
+	if (!ls_owns_relation(root, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only the owner of leadscore can add a partition to its history")));
+	SPI_connect();
+	ls_spi_expect(SPI_execute(psprintf("CREATE TABLE %s PARTITION OF leadscore.stage_history FOR VALUES FROM (%s) TO (%s)",
+									   table, quote_literal_cstr(from), quote_literal_cstr(to)), false, 0), SPI_OK_UTILITY);
+	ls_spi_expect(SPI_execute(psprintf("CREATE INDEX ON %s (lead)", table), false, 0), SPI_OK_UTILITY);
+	ls_spi_expect(SPI_execute(psprintf("CREATE TRIGGER protect_truncate BEFORE TRUNCATE ON %s"
+									   " FOR EACH STATEMENT EXECUTE FUNCTION leadscore.protect_history()", table), false, 0), SPI_OK_UTILITY);
+	ls_spi_expect(SPI_execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER protect_truncate", table), false, 0), SPI_OK_UTILITY);
+	SPI_finish();
+	PG_RETURN_OID(get_relname_relid(name, ls_schema_oid()));
 }

@@ -61,10 +61,12 @@ ls_departs(const LsRules *rules, Relation rel, HeapTuple tuple)
 
 /*
  * The old version of a row that arrives from another partition, as a row of
- * this one; NULL if it is a new row. The slot is the caller's to drop.
+ * this one; NULL if it is a new row. The slot is the caller's to drop. Nothing
+ * links the two but their key: where a statement may insert rows as well (MERGE),
+ * one that comes under another key is a new one.
  */
 TupleTableSlot *
-ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple)
+ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple, TupleTableSlot *arrived)
 {
 	Departed   *d = departed;
 	Relation	leaf;
@@ -74,7 +76,6 @@ ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple)
 
 	if (d == NULL || d->root != rules->root || d->command != HeapTupleHeaderGetCmin(tuple->t_data))
 		return NULL;
-	departed = d->next;
 
 	leaf = table_open(d->leaf, NoLock);
 	map = convert_tuples_by_name(RelationGetDescr(leaf), RelationGetDescr(rel));
@@ -82,6 +83,12 @@ ls_arrival(const LsRules *rules, Relation rel, HeapTuple tuple)
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 	ExecStoreHeapTuple(old, slot, false);
 	table_close(leaf, NoLock);
+	if (!ls_finishing_update() && !ls_keeps_key(rules, slot, arrived))
+	{
+		ExecDropSingleTupleTableSlot(slot);
+		return NULL;
+	}
+	departed = d->next;
 	return slot;
 }
 
@@ -98,7 +105,7 @@ settle(void)
 		departed = d->next;
 		PushActiveSnapshot(GetTransactionSnapshot());
 		ExecStoreHeapTuple(d->tuple, slot, false);
-		ls_leave(ls_rules_get(leaf), leaf, slot, LS_KIND_DELETED);
+		ls_leave(ls_rules_get(leaf), leaf, NULL, slot, LS_KIND_DELETED);
 		ExecDropSingleTupleTableSlot(slot);
 		PopActiveSnapshot();
 		table_close(leaf, NoLock);

@@ -101,6 +101,20 @@ ls_overridden(const LsRules *rules)
 }
 
 /*
+ * Why the rules are overridden: what override() was told, with leadscore.reason
+ * where that has come to say something else.
+ */
+const char *
+ls_override_reason(void)
+{
+	const char *reason = ls_reason();
+
+	if (reason == NULL || strcmp(reason, override_setting) == 0)
+		return override_setting;
+	return psprintf("%s; %s", override_setting, reason);
+}
+
+/*
  * Whether moves carry a true date of their own; an error if one is set and the
  * user may not backdate in this pipeline.
  */

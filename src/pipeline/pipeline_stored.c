@@ -1,19 +1,20 @@
 /*
  * pipeline_stored.c
- *	  Judges moves as their rows are stored.
+ *	  Judges what happens to leads as their rows are stored.
  *
  * An AFTER ROW trigger costs more than what ours does for an ordinary move: the
  * event is queued, and at the end of the statement both versions of the row are
- * fetched again. PostgreSQL asks a trigger's WHEN clause before it queues an
- * event, with both versions at hand. So that of our trigger, which by itself is
- * always true, is exchanged for a function of ours when a statement starts: what
- * can be decided there is (ls_update_at_once, ls_enter_at_once), and only for the
- * rest an event is queued. The rules, and who applies them, are the same.
+ * fetched again. And it comes late: a function that the statement calls (in SET,
+ * in RETURNING) may have moved the lead once more by then, and history would have
+ * the two moves in the wrong order. PostgreSQL asks a trigger's WHEN clause before
+ * it queues an event, with both versions at hand. So those of our triggers, which
+ * by themselves are always true, are exchanged for a function of ours when a
+ * statement starts: it does what the trigger would do, and no event is queued.
  *
  * Where statements do not come through the executor's start (COPY, logical
  * replication, partitions that rows are routed to), in the first statement of a
- * session, and where it is not certain that rows of history are written before
- * somebody looks, the clause stays as it is and the trigger judges all rows.
+ * session that has not loaded leadscore before, and where rows come to or leave
+ * a partition, the clause stays as it is and the trigger judges the rows.
  */
 #include "leadscore.h"
 
@@ -46,17 +47,12 @@ left_to_trigger(ExprState *state, ExprContext *econtext, bool *isnull)
 	TupleTableSlot *old_slot = econtext->ecxt_innertuple;
 	TupleTableSlot *new_slot = econtext->ecxt_outertuple;
 	LsRules    *rules = ls_rules_find(stored->rel);
-	bool		done = false;
 
 	*isnull = false;
-	if (rules != NULL && !TupIsNull(new_slot))
-	{
-		if (TupIsNull(old_slot))
-			done = ls_enter_at_once(rules, stored->rel, stored->statement, new_slot);
-		else
-			done = ls_update_at_once(rules, stored->rel, stored->statement, old_slot, new_slot);
-	}
-	return BoolGetDatum(!done);
+	return BoolGetDatum(rules == NULL ||
+						!ls_judge_stored(rules, stored->rel, stored->statement,
+										 TupIsNull(old_slot) ? NULL : old_slot,
+										 TupIsNull(new_slot) ? NULL : new_slot));
 }
 
 static ExprState *
@@ -88,7 +84,8 @@ exchange_condition(EState *estate, ResultRelInfo *result)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
-		if (trigger->tgqual != NULL && strcmp(trigger->tgname, LS_TRIGGER_STAGE) == 0 &&
+		if (trigger->tgqual != NULL &&
+			(strcmp(trigger->tgname, LS_TRIGGER_STAGE) == 0 || strcmp(trigger->tgname, LS_TRIGGER_DELETE) == 0) &&
 			TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) &&
 			get_func_namespace(trigger->tgfoid) == ls_schema_oid())
 			result->ri_TrigWhenExprs[i] = make_condition(estate, rel);
@@ -107,13 +104,56 @@ on_executor_start(QueryDesc *query, int eflags)
 
 	/*
 	 * A cascade of a foreign key leaves its triggers to the statement that it
-	 * comes from. Of several statements in one (WITH), some run when triggers
-	 * fire already.
+	 * comes from, and so to the user who made that.
 	 */
-	if ((eflags & (EXEC_FLAG_SKIP_TRIGGERS | EXEC_FLAG_EXPLAIN_ONLY)) || query->estate->es_auxmodifytables != NIL)
+	if (eflags & (EXEC_FLAG_SKIP_TRIGGERS | EXEC_FLAG_EXPLAIN_ONLY))
 		return;
 	foreach(lc, query->estate->es_opened_result_relations)
 		exchange_condition(query->estate, (ResultRelInfo *) lfirst(lc));
+}
+
+static bool
+is_ours(const ResultRelInfo *result)
+{
+	for (int i = 0; result->ri_TrigDesc != NULL && i < result->ri_TrigDesc->numtriggers; i++)
+	{
+		if (result->ri_TrigWhenExprs[i] != NULL && result->ri_TrigWhenExprs[i]->evalfunc == left_to_trigger)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Of several statements in one (WITH), those that nothing reads run last of all,
+ * in ExecutorFinish, directly before triggers fire. The history of their rows is to
+ * be written in between: so they run here, and there find that they are done.
+ */
+void
+ls_stored_finish(EState *statement)
+{
+	bool		ours = false;
+	MemoryContext before;
+	ListCell   *lc;
+
+	if (statement->es_auxmodifytables == NIL)
+		return;
+	foreach(lc, statement->es_opened_result_relations)
+		ours |= is_ours((ResultRelInfo *) lfirst(lc));
+	if (!ours)
+		return;
+	before = MemoryContextSwitchTo(statement->es_query_cxt);
+	statement->es_direction = ForwardScanDirection;
+	foreach(lc, statement->es_auxmodifytables)
+	{
+		TupleTableSlot *slot;
+
+		do
+		{
+			ResetPerTupleExprContext(statement);
+			slot = ExecProcNode((PlanState *) lfirst(lc));
+		} while (!TupIsNull(slot));
+	}
+	MemoryContextSwitchTo(before);
 }
 
 void

@@ -15,8 +15,10 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -123,6 +125,8 @@ record(LsMove *move, EState *statement, LsHistoryKind kind, Datum from, bool fro
 
 	if (!rules->history)
 		return;
+	if (kind == LS_KIND_OVERRIDE)
+		move->reason = ls_override_reason();
 	if (ls_backdated(rules, &move->at) && (kind == LS_KIND_ENTRY || kind == LS_KIND_MOVE))
 		kind = LS_KIND_IMPORTED;
 	if (rules->has_model)
@@ -160,7 +164,7 @@ end_move(LsMove *move)
 
 /* a lead appears in a stage: by INSERT, or because it had none before */
 static void
-enter(LsRules *rules, Relation rel, TupleTableSlot *slot, Datum stage)
+enter(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot, Datum stage)
 {
 	LsMove		move;
 	LsHistoryKind kind = LS_KIND_ENTRY;
@@ -174,13 +178,13 @@ enter(LsRules *rules, Relation rel, TupleTableSlot *slot, Datum stage)
 		kind = LS_KIND_OVERRIDE;
 	else
 		refuse_entry(&move, rel, ls_stage_text(rules, stage, type));
-	record(&move, NULL, kind, (Datum) 0, true, rules->stages[to].text, false);
+	record(&move, statement, kind, (Datum) 0, true, rules->stages[to].text, false);
 	end_move(&move);
 }
 
 /* a lead that goes, in whatever way */
 void
-ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind)
+ls_leave(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot, LsHistoryKind kind)
 {
 	LsMove		move;
 	bool		isnull;
@@ -192,14 +196,14 @@ ls_leave(LsRules *rules, Relation rel, TupleTableSlot *slot, LsHistoryKind kind)
 		return;
 	begin_move(&move, rules, rel, NULL, slot);
 	from = ls_stage_index(rules, stage);
-	record(&move, NULL, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, stage, type) : NULL), false,
+	record(&move, statement, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, stage, type) : NULL), false,
 		   (Datum) 0, true);
 	end_move(&move);
 }
 
 /* the lead goes on under another key: its old history ends, a new one begins */
 static void
-rekey(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *new_slot, Datum stage)
+rekey(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *old_slot, TupleTableSlot *new_slot, Datum stage)
 {
 	Oid			type = TupleDescAttr(RelationGetDescr(rel), rules->stage_attno - 1)->atttypid;
 	int			index = ls_stage_index(rules, stage);
@@ -214,16 +218,28 @@ rekey(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *ne
 	move.lead = NULL;
 	old_key = ls_lead(&move);
 	move.reason = psprintf("now %s", new_key);
-	record(&move, NULL, LS_KIND_REKEYED, text, false, (Datum) 0, true);
+	record(&move, statement, LS_KIND_REKEYED, text, false, (Datum) 0, true);
 	memset(move.known, 0, sizeof(move.known));
 	move.lead = new_key;
 	move.reason = psprintf("was %s", old_key);
-	record(&move, NULL, LS_KIND_REKEYED, (Datum) 0, true, text, false);
+	record(&move, statement, LS_KIND_REKEYED, (Datum) 0, true, text, false);
 	end_move(&move);
 }
 
+/* whether a row keeps its key; a NULL does not count as one */
+bool
+ls_keeps_key(const LsRules *rules, TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		old_key = slot_getattr(old_slot, rules->key_attno, &old_null);
+	Datum		new_key = slot_getattr(new_slot, rules->key_attno, &new_null);
+
+	return !old_null && !new_null && datum_image_eq(old_key, new_key, rules->key_byval, rules->key_len);
+}
+
 static void
-update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+update(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *old_slot, TupleTableSlot *new_slot)
 {
 	bool		from_null;
 	bool		to_null;
@@ -233,7 +249,6 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 	int			to = to_null ? -1 : ls_stage_index(rules, to_stage);
 	Oid			type = TupleDescAttr(RelationGetDescr(rel), rules->stage_attno - 1)->atttypid;
 	bool		moved;
-	bool		isnull;
 
 	if (from_null || to_null)
 		moved = from_null != to_null;
@@ -244,7 +259,7 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 			strcmp(ls_stage_text(rules, from_stage, type), ls_stage_text(rules, to_stage, type)) != 0;
 
 	if (moved && from_null)
-		enter(rules, rel, new_slot, to_stage);
+		enter(rules, rel, statement, new_slot, to_stage);
 	else if (moved)
 	{
 		LsMove		move;
@@ -265,100 +280,85 @@ update(LsRules *rules, Relation rel, TupleTableSlot *old_slot, TupleTableSlot *n
 		else
 			refuse_move(&move, rel, from, ls_stage_text(rules, from_stage, type),
 						to, ls_stage_text(rules, to_stage, type));
-		record(&move, NULL, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, from_stage, type) : NULL), false,
+		record(&move, statement, kind, stage_datum(rules, from, from < 0 ? ls_stage_text(rules, from_stage, type) : NULL), false,
 			   rules->stages[to].text, false);
 		end_move(&move);
 	}
 
 	/* a new key; when the lead only just entered, it did so under that one */
-	if (!(moved && from_null) && !to_null)
-	{
-		Datum		old_key = slot_getattr(old_slot, rules->key_attno, &isnull);
-		Datum		new_key = key_of(rules, rel, new_slot);
-
-		if (isnull || !datum_image_eq(old_key, new_key, rules->key_byval, rules->key_len))
-			rekey(rules, rel, old_slot, new_slot, to_stage);
-	}
+	if (!(moved && from_null) && !to_null && !ls_keeps_key(rules, old_slot, new_slot))
+		rekey(rules, rel, statement, old_slot, new_slot, to_stage);
 }
 
 /*
- * Moves that can be judged as the row is stored, before the trigger's turn comes:
- * those that are allowed, and for which nothing but the two rows has to be looked
- * at. Whatever else there is to say about a row is left to the trigger (false).
+ * Judge what a statement does to a row at the moment at which it does it: old is
+ * NULL for one that is inserted, new for one that is deleted. false: it is to be
+ * left to the trigger, since a partition sees only a part of what happens to rows
+ * that come and go.
  */
-static bool
-record_at_once(LsMove *move, EState *statement, LsHistoryKind kind, Datum from, bool from_null, Datum to)
+bool
+ls_judge_stored(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *old_slot, TupleTableSlot *new_slot)
 {
-	LsRules    *rules = move->rules;
+	bool		isnull;
+	Datum		stage;
 
-	if (rules->history && (rules->has_model || !ls_batch_begin(rules, statement)))
+	if (rules->root != rules->relid &&
+		(old_slot == NULL || new_slot == NULL || !ls_keeps_key(rules, old_slot, new_slot)))
 		return false;
-	record(move, statement, kind, from, from_null, to, false);
+	if (new_slot == NULL)
+		ls_leave(rules, rel, statement, old_slot, LS_KIND_DELETED);
+	else if (old_slot != NULL)
+		update(rules, rel, statement, old_slot, new_slot);
+	else
+	{
+		stage = slot_getattr(new_slot, rules->stage_attno, &isnull);
+		if (!isnull)
+			enter(rules, rel, statement, new_slot, stage);
+	}
 	return true;
 }
 
-bool
-ls_update_at_once(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+/*
+ * Our turn comes at the end of the statement. A function that the statement calls
+ * may have moved the lead once more by then, and that move is recorded already:
+ * this one would come after it. Most statements are judged as they store their
+ * rows, and know no such thing (pipeline_stored.c); here it is refused. The new
+ * version of the row tells that it is worth a look.
+ */
+static void
+check_order(LsRules *rules, Relation rel, HeapTuple tuple, TupleTableSlot *slot)
 {
-	bool		from_null;
-	bool		to_null;
-	bool		key_null;
-	Datum		from_stage = slot_getattr(old_slot, rules->stage_attno, &from_null);
-	Datum		to_stage = slot_getattr(new_slot, rules->stage_attno, &to_null);
-	Datum		old_key;
-	Datum		new_key;
-	const LsTransition *t;
+	static Oid	types[2] = {OIDOID, TEXTOID};
+	HeapTupleHeader header = tuple->t_data;
+	LsOwnerSection section;
 	LsMove		move;
-	int			from;
-	int			to;
-	int			index;
-	bool		done;
-
-	if (from_null || to_null)
-		return from_null && to_null;
-	from = ls_stage_index(rules, from_stage);
-	to = ls_stage_index(rules, to_stage);
-	old_key = slot_getattr(old_slot, rules->key_attno, &key_null);
-	if (from < 0 || to < 0 || key_null)
-		return false;
-	new_key = slot_getattr(new_slot, rules->key_attno, &key_null);
-	if (key_null || !datum_image_eq(old_key, new_key, rules->key_byval, rules->key_len))
-		return false;
-	if (from == to)
-		return true;
-
-	index = rules->matrix[from * rules->nstages + to];
-	t = index < 0 ? NULL : &rules->transitions[index];
-	if (t == NULL || t->runs_code || t->source >= 0)
-		return false;
-	begin_move(&move, rules, rel, old_slot, new_slot);
-	done = ls_allowed(&move, from, to) &&
-		record_at_once(&move, statement, LS_KIND_MOVE, rules->stages[from].text, false, rules->stages[to].text);
-	end_move(&move);
-	return done;
-}
-
-bool
-ls_enter_at_once(LsRules *rules, Relation rel, EState *statement, TupleTableSlot *slot)
-{
+	Datum		values[2];
 	bool		isnull;
-	Datum		stage = slot_getattr(slot, rules->stage_attno, &isnull);
-	LsMove		move;
-	int			to;
-	bool		done;
+	bool		broken = false;
 
-	/* a row of a partition may have come from another one */
-	if (rules->root != rules->relid)
-		return false;
-	if (isnull)
-		return true;
-	to = ls_stage_index(rules, stage);
-	if (to < 0 || !rules->stages[to].entry)
-		return false;
+	if (!rules->history || (header->t_infomask & HEAP_XMAX_INVALID) != 0 ||
+		HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) ||
+		!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(header)))
+		return;
 	begin_move(&move, rules, rel, NULL, slot);
-	done = record_at_once(&move, statement, LS_KIND_ENTRY, (Datum) 0, true, rules->stages[to].text);
+	values[0] = ObjectIdGetDatum(rules->root);
+	values[1] = CStringGetTextDatum(ls_lead(&move));
+	ls_owner_begin(&section);
+	ls_spi_expect(SPI_execute_with_args("SELECT h.from_stage IS DISTINCT FROM lag(h.to_stage) OVER (ORDER BY h.id)"
+										" FROM leadscore.stage_history h WHERE h.relation = $1 AND h.lead = $2 AND h.kind <> 'past'"
+										" ORDER BY h.id DESC LIMIT 1", 2, types, values, NULL, false, 1), SPI_OK_SELECT);
+	if (SPI_processed > 0)
+		broken = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	ls_owner_end(&section);
+	if (broken)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("lead %s was moved again before its first move could be recorded", ls_lead(&move)),
+				 errdetail("A function moved it while the statement that it is called by was running."),
+				 errhint("Move it in a statement of its own. In a session that has loaded leadscore, only COPY and rows of partitions need that; "
+						 "session_preload_libraries = 'leadscore' loads it from the start."),
+				 error_fields(rules, rel)));
 	end_move(&move);
-	return done;
 }
 
 /* whether TRUNCATE fires our trigger on this very partition */
@@ -404,7 +404,7 @@ truncate_all(LsRules *rules, Relation rel)
 			while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 			{
 				CHECK_FOR_INTERRUPTS();
-				ls_leave(leaf_rules, leaf, slot, LS_KIND_TRUNCATED);
+				ls_leave(leaf_rules, leaf, NULL, slot, LS_KIND_TRUNCATED);
 				MemoryContextReset(row);
 			}
 			MemoryContextSwitchTo(before);
@@ -451,23 +451,27 @@ leadscore_enforce_stage(PG_FUNCTION_ARGS)
 	if (truncate)
 		truncate_all(rules, rel);
 	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-		update(rules, rel, data->tg_trigslot, data->tg_newslot);
+	{
+		check_order(rules, rel, data->tg_newtuple, data->tg_newslot);
+		update(rules, rel, NULL, data->tg_trigslot, data->tg_newslot);
+	}
 	else if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 	{
 		bool		isnull;
 		Datum		stage = slot_getattr(data->tg_trigslot, rules->stage_attno, &isnull);
-		TupleTableSlot *old = rules->root == rules->relid ? NULL : ls_arrival(rules, rel, data->tg_trigtuple);
+		TupleTableSlot *old = rules->root == rules->relid ? NULL : ls_arrival(rules, rel, data->tg_trigtuple, data->tg_trigslot);
 
+		check_order(rules, rel, data->tg_trigtuple, data->tg_trigslot);
 		if (old != NULL)
 		{
-			update(rules, rel, old, data->tg_trigslot);
+			update(rules, rel, NULL, old, data->tg_trigslot);
 			ExecDropSingleTupleTableSlot(old);
 		}
 		else if (!isnull)
-			enter(rules, rel, data->tg_trigslot, stage);
+			enter(rules, rel, NULL, data->tg_trigslot, stage);
 	}
 	else if (!ls_departs(rules, rel, data->tg_trigtuple))
-		ls_leave(rules, rel, data->tg_trigslot, LS_KIND_DELETED);
+		ls_leave(rules, rel, NULL, data->tg_trigslot, LS_KIND_DELETED);
 	return PointerGetDatum(NULL);
 }
 

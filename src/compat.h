@@ -88,6 +88,13 @@
 	 ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, (which) == TU_Summarizing) : NIL)
 #endif
 
+/* from 17 on an index may keep pages pinned from one entry to the next */
+#if PG_VERSION_NUM < 170000
+#define ls_index_insert_cleanup(index, info) ((void) 0)
+#else
+#define ls_index_insert_cleanup(index, info) index_insert_cleanup(index, info)
+#endif
+
 /* the map from one row type to another; 16 may be told to let columns be missing */
 #if PG_VERSION_NUM < 160000
 #define ls_attribute_map(in, out) build_attrmap_by_name_if_req(in, out)

@@ -45,6 +45,10 @@ CREATE FUNCTION leadscore.add_guard(pipeline text, from_stage text, to_stage tex
 	RETURNS void AS 'MODULE_PATHNAME', 'leadscore_add_guard' LANGUAGE c;
 COMMENT ON FUNCTION leadscore.add_guard(text, text, text, text, text) IS 'adds one more guard to a transition; all of them must hold, and a refusal names each that does not';
 
+CREATE FUNCTION leadscore.drop_guard(pipeline text, from_stage text, to_stage text, label text)
+	RETURNS void AS 'MODULE_PATHNAME', 'leadscore_drop_guard' LANGUAGE c;
+COMMENT ON FUNCTION leadscore.drop_guard(text, text, text, text) IS 'drops a guard of a transition of the draft; its label is what a refusal says, and the condition itself where none was given';
+
 CREATE FUNCTION leadscore.drop_transition(pipeline text, from_stage text, to_stage text)
 	RETURNS void AS 'MODULE_PATHNAME', 'leadscore_drop_transition' LANGUAGE c;
 COMMENT ON FUNCTION leadscore.drop_transition(text, text, text) IS 'drops a transition of the draft, with its guards';
@@ -70,7 +74,7 @@ CREATE FUNCTION leadscore.can_move(pipeline text, from_stage text, to_stage text
 BEGIN ATOMIC
 	SELECT EXISTS (SELECT FROM leadscore.pipeline_transition t
 				   WHERE t.pipeline = $1 AND t.version = v.version AND t.from_stage = $2 AND t.to_stage = $3)
-		   OR $2 = $3
+		   OR $2 = $3 AND EXISTS (SELECT FROM leadscore.pipeline_stage s WHERE s.pipeline = $1 AND s.version = v.version AND s.stage = $2)
 	FROM leadscore.pipeline_version_of($1, NULL) v(version);
 END;
 COMMENT ON FUNCTION leadscore.can_move(text, text, text) IS 'whether a pipeline has a transition at all; what a certain lead lacks for it: would_refuse()';
@@ -99,10 +103,7 @@ BEGIN ATOMIC
 				   JOIN leadscore.pipeline_stage a ON a.pipeline = t.pipeline AND a.version = t.version AND a.stage = t.from_stage
 				   JOIN leadscore.pipeline_stage b ON b.pipeline = t.pipeline AND b.version = t.version AND b.stage = t.to_stage
 				   WHERE t.pipeline = p.pipeline AND t.version = v.version))
-	FROM leadscore.pipeline p, LATERAL leadscore.pipeline_version_of(p.pipeline, $2) v(version)
-	WHERE p.pipeline = $1
-	  AND EXISTS (SELECT FROM leadscore.pipeline_version w WHERE w.pipeline = p.pipeline AND w.version = v.version
-				  UNION ALL SELECT WHERE v.version = 0);
+	FROM leadscore.pipeline_version_of($1, $2) v(version) JOIN leadscore.pipeline p ON p.pipeline = $1;
 END;
 COMMENT ON FUNCTION leadscore.export_pipeline(text, int4) IS 'a version of a pipeline (NULL: the live one; 0: the draft) as a document for version control or another database';
 
@@ -128,8 +129,8 @@ BEGIN ATOMIC
 														THEN l.value OPERATOR(pg_catalog.->) 'guards' ELSE '[]' END) WITH ORDINALITY g(value, n)),
 	object(kind, name, value) AS (
 		SELECT p.kind, pg_catalog.concat_ws(' ', CASE WHEN p.kind = 'document' THEN 'the document' ELSE p.kind END, p.place),
-			   CASE WHEN pg_catalog.jsonb_typeof(p.value) = 'object' THEN p.value ELSE '{}' END
-		FROM part p)
+			   p.value
+		FROM part p WHERE pg_catalog.jsonb_typeof(p.value) = 'object')
 	SELECT pg_catalog.format('%s %s is not an object', p.kind, p.place) FROM part p WHERE pg_catalog.jsonb_typeof(p.value) <> 'object'
 	UNION ALL
 	SELECT pg_catalog.format('%s has an unknown key "%s"', o.name, e.key) FROM object o, LATERAL pg_catalog.jsonb_object_keys(o.value) e(key)

@@ -13,6 +13,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -21,6 +22,7 @@
 #include "utils/tuplestore.h"
 
 #include "pipeline/pipeline.h"
+#include "stage/stage_core.h"
 
 PG_FUNCTION_INFO_V1(leadscore_next_stages);
 PG_FUNCTION_INFO_V1(leadscore_would_refuse);
@@ -181,10 +183,15 @@ leadscore_would_refuse(PG_FUNCTION_ARGS)
 	Lead		lead;
 	List	   *missing = NIL;
 	ListCell   *lc;
+	uint8		code;
 	int			to;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	find_lead(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)), &lead);
+	/* a column of type stage reads synonyms, and so do we */
+	if (lead.rules->stage_form == LS_COLUMN_STAGE &&
+		ls_stage_parse(to_text, strlen(to_text), GetDatabaseEncoding() == PG_UTF8, &code))
+		to_text = pstrdup(ls_stage_name(code));
 	for (to = 0; to < lead.rules->nstages; to++)
 	{
 		if (strcmp(lead.rules->stages[to].name, to_text) == 0)
@@ -261,6 +268,19 @@ leadscore_pipeline_version_of(PG_FUNCTION_ARGS)
 	if (SPI_processed == 0)
 		ls_no_such_pipeline(TextDatumGetCString(name));
 	live = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT32(1) != 0)
+	{
+		Oid			types[2] = {TEXTOID, INT4OID};
+		Datum		values[2] = {name, PG_GETARG_DATUM(1)};
+
+		ls_spi_expect(SPI_execute_with_args("SELECT FROM leadscore.pipeline_version WHERE pipeline = $1 AND version = $2",
+											2, types, values, NULL, true, 1), SPI_OK_SELECT);
+		if (SPI_processed == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("pipeline \"%s\" has no version %d", TextDatumGetCString(name), PG_GETARG_INT32(1)),
+					 errhint("SELECT version, published_at, note FROM leadscore.pipeline_version shows those there are.")));
+	}
 	ls_owner_end(&section);
 	PG_RETURN_INT32(PG_ARGISNULL(1) ? (isnull ? 0 : DatumGetInt32(live)) : PG_GETARG_INT32(1));
 }

@@ -70,6 +70,10 @@ leadscore_import_history(PG_FUNCTION_ARGS)
 	rules = ls_rules_get(rel);
 	ls_check_importer(rules);
 	lead = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (*lead == '\0' || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(3)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the lead and the stage it came to must not be empty")));
 	if (!PG_ARGISNULL(5))
 		reason = text_to_cstring(PG_GETARG_TEXT_PP(5));
 	ls_history_write(rules, NULL, LS_KIND_PAST, lead,

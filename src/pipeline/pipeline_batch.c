@@ -37,13 +37,16 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/pipeline_history.h"
 
+/* as many rows wait, or as many bytes: reasons may be long */
 #define BATCH_ROWS	512
+#define BATCH_BYTES	((Size) 1024 * 1024)
 
 typedef struct Batch
 {
 	EState	   *owner;			/* statement whose rows wait; NULL: there is none */
 	SubTransactionId subid;		/* that it runs in */
 	int			n;
+	Size		bytes;
 	TupleTableSlot *slots[BATCH_ROWS];
 	MemoryContext tuples;
 } Batch;
@@ -166,6 +169,7 @@ insert_index(Oid relid, IndexInfo *info, Relation rel, TupleTableSlot **slots, i
 		index_insert(index, key, key_null, &slots[i]->tts_tid, rel,
 					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
 	}
+	ls_index_insert_cleanup(index, info);
 	index_close(index, NoLock);
 }
 
@@ -234,6 +238,7 @@ write_batch(void)
 	for (int i = 0; i < n; i++)
 		ExecClearTuple(batch.slots[i]);
 	batch.n = 0;
+	batch.bytes = 0;
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(batch.tuples);
 }
@@ -249,8 +254,9 @@ ls_batch_add(const Datum *values, const bool *nulls)
 	Assert(batch.owner != NULL);
 	ExecStoreHeapTuple(tuple, slot, false);
 	batch.n++;
+	batch.bytes += tuple->t_len;
 	MemoryContextSwitchTo(before);
-	if (batch.n == BATCH_ROWS)
+	if (batch.n == BATCH_ROWS || batch.bytes >= BATCH_BYTES)
 		write_batch();
 }
 
@@ -271,6 +277,7 @@ forget_batch(void)
 	if (batch.tuples != NULL)
 		MemoryContextReset(batch.tuples);
 	batch.n = 0;
+	batch.bytes = 0;
 	batch.owner = NULL;
 }
 

@@ -200,6 +200,9 @@ calls_foreign(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
+	/* whose constraint may call anything */
+	if (IsA(node, CoerceToDomain))
+		return true;
 	if (check_functions_in_node(node, is_foreign, context))
 		return true;
 	return expression_tree_walker(node, calls_foreign, context);

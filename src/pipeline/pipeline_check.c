@@ -90,6 +90,9 @@ static const char *const structure_checks[] = {
 
 	("SELECT format('the transition from %s to %s requires role %s, which does not exist', from_stage, to_stage, role) FROM leadscore.pipeline_transition"
 	 " WHERE pipeline = $1 AND version = 0 AND role IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) ORDER BY from_stage, to_stage"),
+
+	("SELECT format('the transition from %s to %s asks for a score in model %s, which does not exist', from_stage, to_stage, model) FROM leadscore.pipeline_transition t"
+	 " WHERE pipeline = $1 AND version = 0 AND model IS NOT NULL AND NOT EXISTS (SELECT FROM leadscore.model m WHERE m.model = t.model) ORDER BY from_stage, to_stage"),
 };
 
 /* run a check that throws; its message, or NULL if all is well */

@@ -32,6 +32,7 @@ PG_FUNCTION_INFO_V1(leadscore_add_field);
 PG_FUNCTION_INFO_V1(leadscore_add_transition);
 PG_FUNCTION_INFO_V1(leadscore_add_guard);
 PG_FUNCTION_INFO_V1(leadscore_drop_transition);
+PG_FUNCTION_INFO_V1(leadscore_drop_guard);
 PG_FUNCTION_INFO_V1(leadscore_publish_pipeline);
 PG_FUNCTION_INFO_V1(leadscore_revert_pipeline);
 PG_FUNCTION_INFO_V1(leadscore_import_pipeline);
@@ -508,6 +509,34 @@ leadscore_drop_transition(PG_FUNCTION_ARGS)
 	push_text(&args, to);
 	execute("DELETE FROM leadscore.pipeline_guard WHERE pipeline = $1 AND version = 0 AND from_stage = $2 AND to_stage = $3", &args);
 	execute("DELETE FROM leadscore.pipeline_transition WHERE pipeline = $1 AND version = 0 AND from_stage = $2 AND to_stage = $3", &args);
+	PG_RETURN_VOID();
+}
+
+Datum
+leadscore_drop_guard(PG_FUNCTION_ARGS)
+{
+	char	   *pipeline = name_argument(fcinfo, 0, "name of the pipeline");
+	char	   *from = name_argument(fcinfo, 1, "stage the transition starts from");
+	char	   *to = name_argument(fcinfo, 2, "stage the transition leads to");
+	char	   *label = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	Args		args = {0};
+
+	if (label == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("label of the guard must not be null")));
+	lock_draft(pipeline);
+	require_transition(pipeline, from, to);
+	push_text(&args, pipeline);
+	push_text(&args, from);
+	push_text(&args, to);
+	push_text(&args, label);
+	if (execute("DELETE FROM leadscore.pipeline_guard WHERE pipeline = $1 AND version = 0 AND from_stage = $2 AND to_stage = $3 AND label = $4", &args) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the transition from %s to %s has no guard \"%s\"", from, to, label),
+				 errhint("SELECT label, condition FROM leadscore.pipeline_guard WHERE pipeline = %s AND version = 0 shows those there are.",
+						 quote_literal_cstr(pipeline))));
 	PG_RETURN_VOID();
 }
 

@@ -156,6 +156,17 @@ parse_expression(const char *text)
 	return target->val;
 }
 
+/* before it is analysed: PostgreSQL's own message would speak of another kind of condition */
+static bool
+has_subquery(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink))
+		return true;
+	return raw_expression_tree_walker(node, has_subquery, context);
+}
+
 static bool
 uses_system_column(Node *node, void *context)
 {
@@ -186,6 +197,11 @@ ls_guard_parse(const char *condition, LsGuardScope *scope, const char *what)
 
 	scope->uses_score = false;
 	node = parse_expression(condition);
+	if (has_subquery(node, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot use a subquery in a guard"),
+				 errhint("Put it into a function that is declared STABLE, and call that.")));
 	if (scope->rel == NULL)
 		node = NULL;
 	else

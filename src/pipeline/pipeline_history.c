@@ -337,6 +337,7 @@ ls_history_index(const HistoryLeaf *leaf, Relation rel, HeapTuple tuple, const D
 		index = index_open(leaf->indexes[i], RowExclusiveLock);
 		index_insert(index, key, key_null, &tuple->t_self, rel,
 					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+		ls_index_insert_cleanup(index, info);
 		index_close(index, NoLock);
 	}
 	if (estate != NULL)

@@ -18,6 +18,7 @@
  */
 #include "leadscore.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -87,7 +88,7 @@ exchange_condition(EState *estate, ResultRelInfo *result)
 		if (trigger->tgqual != NULL &&
 			(strcmp(trigger->tgname, LS_TRIGGER_STAGE) == 0 || strcmp(trigger->tgname, LS_TRIGGER_DELETE) == 0) &&
 			TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) &&
-			get_func_namespace(trigger->tgfoid) == ls_schema_oid())
+			get_func_namespace(trigger->tgfoid) == get_namespace_oid(LS_SCHEMA, true))
 			result->ri_TrigWhenExprs[i] = make_condition(estate, rel);
 	}
 }

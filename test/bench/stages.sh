@@ -32,13 +32,15 @@ CREATE FUNCTION stages.log() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
 CREATE TRIGGER b BEFORE UPDATE ON stages.plpgsql FOR EACH ROW EXECUTE FUNCTION stages.lookup();
 CREATE TRIGGER a AFTER UPDATE ON stages.plpgsql FOR EACH ROW EXECUTE FUNCTION stages.log();"
 
+# a session of its own each time, which has loaded leadscore: the first statement of one that has not takes another way (docs/stages.md)
+ready="SELECT leadscore.filled(1)"
 bulk() { echo "BEGIN; UPDATE stages.$1 SET stage = $next; ROLLBACK"; }
 table 'One UPDATE of the stage of 200,000 leads'
-BEFORE='VACUUM stages.none' floor 'no trigger' "$(bulk none)"
-BEFORE='VACUUM stages.checked' REACH='<= 1.15' variant 'leadscore, checked' "$(bulk checked)"
-BEFORE='VACUUM stages.recorded' REACH='<= 2.0' variant 'leadscore, checked and recorded' "$(bulk recorded)"
-BEFORE='VACUUM stages.five' REACH='<= 1.15' FLOOR='leadscore, checked' variant 'a guard of 5 conditions, against none' "$(bulk five)"
-BEFORE='VACUUM stages.plpgsql' variant 'PL/pgSQL look-up and history' "$(bulk plpgsql)"
+BEFORE="$ready; VACUUM stages.none" floor 'no trigger' "$(bulk none)"
+BEFORE="$ready; VACUUM stages.checked" REACH='<= 1.15' variant 'leadscore, checked' "$(bulk checked)"
+BEFORE="$ready; VACUUM stages.recorded" REACH='<= 2.0' variant 'leadscore, checked and recorded' "$(bulk recorded)"
+BEFORE="$ready; VACUUM stages.five" REACH='<= 1.15' FLOOR='leadscore, checked' variant 'a guard of 5 conditions, against none' "$(bulk five)"
+BEFORE="$ready; VACUUM stages.plpgsql" variant 'PL/pgSQL look-up and history' "$(bulk plpgsql)"
 measure
 
 dir=$(mktemp -d)

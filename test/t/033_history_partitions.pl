@@ -29,16 +29,17 @@ my $session = $node->background_psql('one');
 $session->query_safe(q{UPDATE lead SET stage = 'b' WHERE id = 1});
 $node->safe_psql('one', q{
 DO $$
-DECLARE month timestamptz; name text;
+DECLARE month timestamptz;
 BEGIN
 	FOR i IN 0 .. 12 LOOP
 		month := timestamptz '2000-01-01' + i * interval '1 month';
-		name := to_char(month, '"stage_history_"YYYY_MM');
-		EXECUTE format('CREATE TABLE leadscore.%I PARTITION OF leadscore.stage_history FOR VALUES FROM (%L) TO (%L)', name, month, month + interval '1 month');
-		EXECUTE format('CREATE INDEX ON leadscore.%I (lead)', name);
+		PERFORM leadscore.add_history_partition(month, month + interval '1 month', to_char(month, '"stage_history_"YYYY_MM')::name);
 	END LOOP;
 END $$;
+-- one by hand
 CREATE TABLE leadscore.stage_history_future PARTITION OF leadscore.stage_history FOR VALUES FROM ('2200-01-01') TO (MAXVALUE);
+CREATE TRIGGER protect_truncate BEFORE TRUNCATE ON leadscore.stage_history_future FOR EACH STATEMENT EXECUTE FUNCTION leadscore.protect_history();
+ALTER TABLE leadscore.stage_history_future ENABLE ALWAYS TRIGGER protect_truncate;
 });
 $session->query_safe(q{BEGIN; SELECT leadscore.backdate('2000-03-31 23:59:59.999999+00'); UPDATE lead SET stage = 'b' WHERE id = 2; SELECT leadscore.backdate('2000-04-01 00:00+00'); UPDATE lead SET stage = 'c' WHERE id = 2; COMMIT});
 $session->query_safe(q{UPDATE lead SET stage = 'c' WHERE id = 1});
@@ -66,7 +67,7 @@ is($node->safe_psql('one', 'SELECT * FROM leadscore.audit()'), '', 'audit finds 
 is($node->safe_psql('one', q{SELECT count(*) FROM leadscore.history WHERE lead = '2'}), '3', 'the view shows all partitions');
 
 # a partition is barred as the whole is; what is missing in a sealed one is seen
-foreach my $sql (q{UPDATE leadscore.stage_history_2000_03 SET reason = 'x'}, 'DELETE FROM leadscore.stage_history_2000_03', 'TRUNCATE leadscore.stage_history',
+foreach my $sql (q{UPDATE leadscore.stage_history_2000_03 SET reason = 'x'}, 'DELETE FROM leadscore.stage_history_2000_03', 'TRUNCATE leadscore.stage_history', 'TRUNCATE leadscore.stage_history_2000_03',
 	'TRUNCATE leadscore.stage_history_default', 'UPDATE leadscore.stage_history SET id = DEFAULT',
 	'INSERT INTO leadscore.stage_history_2000_03 OVERRIDING SYSTEM VALUE SELECT * FROM leadscore.stage_history',
 	'INSERT INTO leadscore.stage_history OVERRIDING SYSTEM VALUE SELECT * FROM leadscore.stage_history')

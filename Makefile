@@ -40,6 +40,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/model_create.o \
 				src/model/model_define.o \
 				src/model/model_failure.o \
+				src/model/model_kept.o \
 				src/model/model_publish.o \
 				src/model/model_swap.o \
 				src/model/model_query.o \

@@ -321,16 +321,22 @@ ls_live_attempt(void (*work) (void *arg), void *arg, bool keep)
 	return error;
 }
 
-/* Who writes, or alters, a table is not to suffer for a model that does not fit it. */
-void
+/*
+ * Who writes, or alters, a table is not to suffer for a model that does not fit
+ * it. Returns what to mark the model with.
+ */
+char *
 ls_live_warn_not_kept(const char *name, ErrorData *error)
 {
+	char	   *why = error->context ? psprintf("%s (%s)", error->message, error->context) : pstrdup(error->message);
+
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("scores of model \"%s\" are not kept: %s", name, error->message),
 			 error->context ? errdetail("%s.", error->context) : 0,
 			 errhint("Mend the table or the model, then run leadscore.rescore('%s').", name)));
 	FreeErrorData(error);
+	return why;
 }
 
 typedef struct Compiling
@@ -356,17 +362,28 @@ compile_as_owner(void *arg)
 /*
  * Compile one model, or NULL and a warning if that cannot be done, as when a
  * column that a rule reads was dropped: the writer of the table is not to suffer
- * for it.
+ * for it. What was left behind once is not kept either, though it fits again:
+ * crossings would be told of wrong scores.
  */
 static LiveModel *
-try_compile(const char *name, MemoryContext context, Oid owner)
+try_compile(const char *name, MemoryContext context, Oid owner, char **why)
 {
 	Compiling	compiling = {name, context, owner, NULL};
 	ErrorData  *error = ls_live_attempt(compile_as_owner, &compiling, true);
 
-	if (error == NULL)
+	if (error != NULL)
+	{
+		*why = ls_live_warn_not_kept(name, error);
+		return NULL;
+	}
+	*why = ls_kept_mark(name);
+	if (*why == NULL)
 		return compiling.result;
-	ls_live_warn_not_kept(name, error);
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("scores of model \"%s\" are not kept: they are out of date", name),
+			 errdetail("Its tables were changed while it did not fit them: %s.", *why),
+			 errhint("Run leadscore.rescore('%s').", name)));
 	return NULL;
 }
 
@@ -446,13 +463,20 @@ make_table(Oid relid)
 	data->context = context;
 	data->valid = true;
 	data->models = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveModel *));
+	data->skipped = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveSkipped));
+	data->tried_at = GetCurrentStatementStartTimestamp();
 	find_above(relid, data, list_length(names) * 3);
 	foreach(cell, names)
 	{
-		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid));
+		char	   *why;
+		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid), &why);
 
 		if (live == NULL)
+		{
+			data->skipped[data->nskipped].model = MemoryContextStrdup(context, lfirst(cell));
+			data->skipped[data->nskipped++].why = MemoryContextStrdup(context, why);
 			continue;
+		}
 		data->models[data->nmodels++] = live;
 		data->deps[data->ndeps++] = live->model->leads;
 		data->deps[data->ndeps++] = live->score_relid;
@@ -469,8 +493,21 @@ make_table(Oid relid)
 }
 
 /*
+ * What is known of a table is good until it is invalidated; that a model does
+ * not fit, until the client's next statement: a type or a schema may have got
+ * its name back.
+ */
+static bool
+is_good(const LiveTableData *data)
+{
+	return data != NULL && data->valid &&
+		(data->nskipped == 0 || data->tried_at == GetCurrentStatementStartTimestamp());
+}
+
+/*
  * The live models over a table, kept from being freed until they are unpinned
- * or the transaction ends.
+ * or the transaction ends. For who changes rows of it: models whose scores are
+ * not kept are marked.
  */
 LiveTableData *
 ls_live_table_pin(Oid relid)
@@ -487,7 +524,7 @@ ls_live_table_pin(Oid relid)
 	}
 
 	entry = hash_search(tables, &relid, HASH_FIND, NULL);
-	if (entry == NULL || entry->data == NULL || !entry->data->valid)
+	if (entry == NULL || !is_good(entry->data))
 	{
 		/* loading may look at this cache again, and may fail: store it last */
 		data = make_table(relid);
@@ -504,9 +541,13 @@ ls_live_table_pin(Oid relid)
 		}
 		entry->data = data;
 	}
-	entry->data->pins++;
+	data = entry->data;
+	data->pins++;
 	pins++;
-	return entry->data;
+	/* each time: the mark of a subtransaction before may have been rolled back with it */
+	for (int i = 0; i < data->nskipped; i++)
+		ls_kept_set(data->skipped[i].model, data->skipped[i].why);
+	return data;
 }
 
 void

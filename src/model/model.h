@@ -187,6 +187,13 @@ extern LsFailures *ls_failures_make(const LsModel *model);
 extern void ls_failures_note(LsFailures *failures, int rule, const char *message);
 extern void ls_failures_report(const LsFailures *failures, bool store);
 
+/* model_kept.c */
+extern char *ls_kept_mark(const char *model);
+extern void ls_kept_set(const char *model, const char *why);
+extern void ls_kept_clear(const char *model);
+extern void ls_kept_check(const LsModel *model);
+
+/* model_failure.c: rules that may fail, in queries */
 extern void ls_judge_begin(LsModel *model);
 extern void ls_judge_end(LsModel *model, bool store);
 extern const char *ls_judge_failure(const LsModel *model, int rule);

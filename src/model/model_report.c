@@ -186,6 +186,7 @@ leadscore_hottest(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_ROW_COUNT_IN_LIMIT_CLAUSE),
 				 errmsg("the number of leads must not be negative")));
+	ls_kept_check(model);
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	ls_user_query(psprintf("SELECT s.lead::text, s.score FROM %s s%s"
@@ -493,6 +494,7 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	Score		score;
 	bool		isnull = true;
 
+	ls_kept_check(model);
 	SPI_connect();
 	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s $1::%s",
 						ls_relation_name(ls_model_score_relid(model, false)), ls_visible_leads_clause(model),

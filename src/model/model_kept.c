@@ -1,0 +1,135 @@
+/*
+ * model_kept.c
+ *	  Models whose stored scores were left behind. Who writes or alters a table is
+ *	  not to suffer for a model that does not fit it any more, so its scores are
+ *	  then not kept; from there on they are wrong, also once the model fits again,
+ *	  until all of them are computed anew.
+ *
+ * A row of leadscore.left_behind says so. It is written in the transaction that left
+ * the scores behind: whoever sees what that changed sees the row, too. Rows are
+ * only inserted, so that writers do not wait for each other; there may be several
+ * of one model. They are deleted with both tables of the model locked against
+ * writers.
+ */
+#include "leadscore.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "model/model.h"
+
+/* columns of leadscore.left_behind */
+#define LEFT_BEHIND_MODEL	1
+#define LEFT_BEHIND_MESSAGE	2
+
+PG_FUNCTION_INFO_V1(leadscore_reads_all);
+
+/* Why the scores of a model were left behind, as that snapshot sees it; NULL: they were not. */
+static char *
+find_mark(const char *model, Snapshot snapshot)
+{
+	Relation	rel = table_open(get_relname_relid("left_behind", ls_schema_oid()), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	char	   *found = NULL;
+	HeapTuple	tuple;
+
+	/* nearly always empty: no index */
+	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		if (strcmp(TextDatumGetCString(heap_getattr(tuple, LEFT_BEHIND_MODEL, RelationGetDescr(rel), &isnull)), model) == 0)
+			found = TextDatumGetCString(heap_getattr(tuple, LEFT_BEHIND_MESSAGE, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * The same as of now, whatever the isolation level: what a writer leaves behind
+ * must be marked though its own snapshot still sees a mark that was deleted.
+ */
+char *
+ls_kept_mark(const char *model)
+{
+	Snapshot	snapshot;
+	char	   *found;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	found = find_mark(model, snapshot);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* The scores of a model are being left behind: see to it that this is written down. */
+void
+ls_kept_set(const char *model, const char *why)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(model), CStringGetTextDatum(why)};
+
+	if (ls_kept_mark(model) != NULL)
+		return;
+	SPI_connect();
+	ls_catalog_execute("INSERT INTO leadscore.left_behind (model, message) VALUES ($1, $2)", 2, types, values, NULL);
+	SPI_finish();
+}
+
+/* All scores are being computed anew, and nobody writes meanwhile. */
+void
+ls_kept_clear(const char *model)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(model)};
+
+	SPI_connect();
+	ls_catalog_execute("DELETE FROM leadscore.left_behind WHERE model = $1", 1, types, values, NULL);
+	SPI_finish();
+}
+
+/*
+ * May the user read a table as a whole? Then what was made from it, such as a
+ * message of PostgreSQL's with a value in it, is no secret.
+ */
+static bool
+reads_all(Oid relid)
+{
+	return get_rel_name(relid) != NULL &&
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED;
+}
+
+Datum
+leadscore_reads_all(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(reads_all(PG_GETARG_OID(0)));
+}
+
+/* For who is about to read stored scores: an error if they were left behind. */
+void
+ls_kept_check(const LsModel *model)
+{
+	char	   *why = find_mark(model->name, GetActiveSnapshot());
+
+	if (why == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("stored scores of model \"%s\" are out of date", model->name),
+			 reads_all(model->leads) && (!OidIsValid(model->events) || reads_all(model->events)) ?
+			 errdetail("They were not kept: %s.", why) : 0,
+			 errhint("Mend the table or the model, then run leadscore.rescore('%s').", model->name)));
+}

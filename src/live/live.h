@@ -101,6 +101,7 @@ typedef struct LiveTableData
 	Oid			above;			/* the nearest table with models that it is a partition or a child of */
 	int			ndeps;
 	Oid		   *deps;			/* relations whose change makes this stale */
+	List	   *functions;		/* and functions of users', by the hash of PROCOID: integers */
 	struct LiveTableData *next_zombie;
 } LiveTableData;
 

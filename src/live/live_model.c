@@ -20,6 +20,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
@@ -86,6 +87,29 @@ invalidate(Datum arg, Oid relid)
 	}
 }
 
+/*
+ * A function changed or went; hash 0: any may have. What else a rule names is in
+ * the compiled form by its number, and stays what it is under another name; but
+ * labels of enums, which rules hold as text, are seldom changed: all is stale.
+ */
+static void
+invalidate_definition(Datum arg, int cacheid, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	LiveTable  *entry;
+
+	(void) arg;
+	if (cacheid != PROCOID)
+		invalidations++;
+	if (tables == NULL)
+		return;
+	hash_seq_init(&status, tables);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (entry->data != NULL &&
+			(cacheid != PROCOID || hash == 0 || list_member_int(entry->data->functions, (int) hash)))
+			entry->data->valid = false;
+}
+
 /* Nothing is in use any more, whatever way the transaction ended. */
 static void
 transaction_ended(XactEvent event, void *arg)
@@ -117,6 +141,8 @@ void
 ls_live_model_init(void)
 {
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, invalidate_definition, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, invalidate_definition, (Datum) 0);
 	RegisterXactCallback(transaction_ended, NULL);
 }
 
@@ -446,6 +472,25 @@ find_above(Oid relid, LiveTableData *data, int more)
 	SPI_finish();
 }
 
+static bool
+note_function(Oid function, void *arg)
+{
+	List	  **functions = arg;
+
+	if (function >= FirstNormalObjectId)
+		*functions = list_append_unique_int(*functions, (int) GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function)));
+	return false;
+}
+
+static bool
+note_functions(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	(void) check_functions_in_node(node, note_function, arg);
+	return expression_tree_walker(node, note_functions, arg);
+}
+
 static LiveTableData *
 make_table(Oid relid)
 {
@@ -468,6 +513,7 @@ make_table(Oid relid)
 	find_above(relid, data, list_length(names) * 3);
 	foreach(cell, names)
 	{
+		MemoryContext oldcontext;
 		char	   *why;
 		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid), &why);
 
@@ -482,6 +528,13 @@ make_table(Oid relid)
 		data->deps[data->ndeps++] = live->score_relid;
 		if (OidIsValid(live->model->events))
 			data->deps[data->ndeps++] = live->model->events;
+		oldcontext = MemoryContextSwitchTo(context);
+		for (int i = 0; i < live->model->nrules; i++)
+		{
+			(void) note_functions((Node *) live->model->rules[i].condition, &data->functions);
+			(void) note_functions((Node *) live->model->rules[i].points, &data->functions);
+		}
+		MemoryContextSwitchTo(oldcontext);
 	}
 	if (snapshot)
 		PopActiveSnapshot();
@@ -490,6 +543,26 @@ make_table(Oid relid)
 		data->valid = false;
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return data;
+}
+
+/*
+ * Mark a model whose scores are left behind, and let others know who have it
+ * compiled: what they would add to wrong scores is wrong.
+ */
+static void
+leave_behind(const LiveSkipped *skipped)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(skipped->model)};
+	bool		isnull;
+
+	if (!ls_kept_set(skipped->model, skipped->why))
+		return;
+	SPI_connect();
+	ls_catalog_execute("SELECT leads::oid, coalesce(events::oid, 0) FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
+	for (int i = 1; SPI_processed > 0 && i <= 2; i++)
+		ls_live_forget(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i, &isnull)));
+	SPI_finish();
 }
 
 /*
@@ -546,7 +619,7 @@ ls_live_table_pin(Oid relid)
 	pins++;
 	/* each time: the mark of a subtransaction before may have been rolled back with it */
 	for (int i = 0; i < data->nskipped; i++)
-		ls_kept_set(data->skipped[i].model, data->skipped[i].why);
+		leave_behind(&data->skipped[i]);
 	return data;
 }
 

@@ -189,7 +189,7 @@ extern void ls_failures_report(const LsFailures *failures, bool store);
 
 /* model_kept.c */
 extern char *ls_kept_mark(const char *model);
-extern void ls_kept_set(const char *model, const char *why);
+extern bool ls_kept_set(const char *model, const char *why);
 extern void ls_kept_clear(const char *model);
 extern void ls_kept_check(const LsModel *model);
 

@@ -40,11 +40,13 @@ static char *
 find_mark(const char *model, Snapshot snapshot)
 {
 	Relation	rel = table_open(get_relname_relid("left_behind", ls_schema_oid()), AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	char	   *found = NULL;
+	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	/* nearly always empty: no index */
+	snapshot = RegisterSnapshot(snapshot);
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
@@ -53,6 +55,7 @@ find_mark(const char *model, Snapshot snapshot)
 			found = TextDatumGetCString(heap_getattr(tuple, LEFT_BEHIND_MESSAGE, RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -64,28 +67,28 @@ find_mark(const char *model, Snapshot snapshot)
 char *
 ls_kept_mark(const char *model)
 {
-	Snapshot	snapshot;
-	char	   *found;
-
 	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	found = find_mark(model, snapshot);
-	UnregisterSnapshot(snapshot);
-	return found;
+	return find_mark(model, GetLatestSnapshot());
 }
 
-/* The scores of a model are being left behind: see to it that this is written down. */
-void
+/*
+ * The scores of a model are being left behind: see to it that this is written
+ * down, for others and for what this transaction may still read with its own
+ * snapshot. false: it was.
+ */
+bool
 ls_kept_set(const char *model, const char *why)
 {
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2] = {CStringGetTextDatum(model), CStringGetTextDatum(why)};
 
-	if (ls_kept_mark(model) != NULL)
-		return;
+	if (ls_kept_mark(model) != NULL &&
+		(!IsolationUsesXactSnapshot() || find_mark(model, GetTransactionSnapshot()) != NULL))
+		return false;
 	SPI_connect();
 	ls_catalog_execute("INSERT INTO leadscore.left_behind (model, message) VALUES ($1, $2)", 2, types, values, NULL);
 	SPI_finish();
+	return true;
 }
 
 /* All scores are being computed anew, and nobody writes meanwhile. */

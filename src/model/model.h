@@ -21,11 +21,14 @@
 
 /* version numbers: the draft, and "whichever is live" */
 #define LS_DRAFT			0
-#define LS_LIVE				(-1)
+#define LS_LIVE				PG_INT32_MIN	/* no number that a user may come by */
 
 /* model names must leave room for the prefix of their score table */
 #define LS_SCORE_TABLE_PREFIX	"score_"
 #define LS_MODEL_NAME_MAX	(NAMEDATALEN - 1 - (int) sizeof(LS_SCORE_TABLE_PREFIX) + 1)
+
+/* explain has three columns for a rule about events, and a query at most 1664 */
+#define LS_MAX_RULES		500
 
 /* Calendar windows of "at_most N per P" start at this Monday, in UTC. */
 #define LS_WINDOW_ORIGIN	(INT64CONST(2) * USECS_PER_DAY)	/* 2000-01-03 */
@@ -181,6 +184,7 @@ typedef struct LsFailures
 } LsFailures;
 
 extern char *ls_failure_text(const LsModel *model, const LsRule *rule, const char *message);
+extern bool ls_told_before(const LsModel *model, const LsRule *rule);
 extern void ls_rule_error_store(const LsModel *model, const LsRule *rule, const char *message, int64 rows);
 extern void ls_failure_tell(const LsModel *model, const LsRule *rule, const char *message);
 extern LsFailures *ls_failures_make(const LsModel *model);

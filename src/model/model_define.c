@@ -370,6 +370,11 @@ add_rule(FunctionCallInfo fcinfo, const char *points)
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("the draft of model \"%s\" already has a rule \"%s\"", model->name, name),
 					 errhint("leadscore.drop_rule('%s', '%s') drops it.", model->name, name)));
+	if (model->nrules >= LS_MAX_RULES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a model can have at most %d rules", LS_MAX_RULES),
+				 errhint("Make one rule of those that give points by the value of one column: with CASE as its points.")));
 	component = &model->components[find_component(model, component_name)];
 
 	if (!PG_ARGISNULL(5) && PG_GETARG_INT32(5) < 1)

@@ -42,6 +42,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/model_failure.o \
 				src/model/model_kept.o \
 				src/model/model_publish.o \
+				src/model/model_session.o \
 				src/model/model_swap.o \
 				src/model/model_query.o \
 				src/model/model_report.o \

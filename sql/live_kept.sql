@@ -46,6 +46,7 @@ SELECT count(*) FROM not_kept;
 ALTER TYPE lk.size RENAME VALUE 'big' TO 'large';
 SELECT * FROM lk.ask();
 INSERT INTO lk.event VALUES (1, 'k', '2026-01-02');
+SELECT score_at('lk', '1');
 ALTER TYPE lk.size RENAME VALUE 'large' TO 'big';
 SELECT * FROM lk.ask();
 INSERT INTO lk.event VALUES (2, 'k', '2026-01-02');

@@ -27,8 +27,8 @@
 #define LS_SCORE_TABLE_PREFIX	"score_"
 #define LS_MODEL_NAME_MAX	(NAMEDATALEN - 1 - (int) sizeof(LS_SCORE_TABLE_PREFIX) + 1)
 
-/* explain has three columns for a rule about events, and a query at most 1664 */
-#define LS_MAX_RULES		500
+/* explain takes up to five columns for a rule (see append_limits), a query can have 1664 */
+#define LS_MAX_RULES		300
 
 /* Calendar windows of "at_most N per P" start at this Monday, in UTC. */
 #define LS_WINDOW_ORIGIN	(INT64CONST(2) * USECS_PER_DAY)	/* 2000-01-03 */
@@ -142,12 +142,16 @@ typedef struct LsParsed
 
 extern void ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
 							   bool numeric, LsParsed *parsed);
-extern bool ls_condition_fits(const char *text, Oid relid, Oid other, const char *rule,
-							  const char *model, bool *any_column);
+extern bool ls_condition_fits(const LsModel *model, Oid relid, Oid other, const char *rule,
+							  const char *text, bool numeric, bool *any_column);
 extern void ls_model_analyse(LsModel *model);
 extern char *ls_expression_sql(Expr *expr, Oid relid, const char *alias);
 extern int	ls_portable_settings(void);
 extern int	ls_portable_path(void);
+
+/* model_session.c */
+extern List *ls_session_clock_words(Node *raw);
+extern void ls_session_check(Node *expr, List *words);
 
 /* model_query.c */
 typedef enum LsScope

@@ -98,6 +98,34 @@ ls_user_cursor(const char *sql, int nargs, Oid *types, Datum *values, LsRowCallb
 	MemoryContextDelete(batch);
 }
 
+static void
+key_error_callback(void *arg)
+{
+	const LsModel *model = arg;
+
+	errcontext("key of a lead of model \"%s\": column \"%s\" of table \"%s\"", model->name, model->lead_key,
+			   get_rel_name(model->leads));
+}
+
+/* Queries cast the key they are asked for: what is no key is an error that says so. */
+static void
+check_key(LsModel *model, Datum lead)
+{
+	ErrorContextCallback callback;
+	Oid			input;
+	Oid			ioparam;
+	int			level = ls_portable_settings();
+
+	callback.callback = key_error_callback;
+	callback.arg = model;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	getTypeInputInfo(model->key_type, &input, &ioparam);
+	(void) OidInputFunctionCall(input, TextDatumGetCString(lead), ioparam, -1);
+	error_context_stack = callback.previous;
+	AtEOXact_GUC(true, level);
+}
+
 /*
  * Points too large to add up make a query fail as a whole: say of which model
  * and, as far as known, of which lead.
@@ -254,6 +282,7 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 	char	   *sql;
 	int			column = 2;
 
+	check_key(model, lead);
 	ls_past_apply(model, lead, at, &lead_values[1]);
 	ls_judge_begin(model);
 	SPI_connect();
@@ -453,6 +482,7 @@ score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 	bool		isnull = true;
 	Asking		asking;
 
+	check_key(model, values[0]);
 	begin_asking(&asking, model, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	ls_model_analyse(model);
 	ls_past_apply(model, values[0], at, &values[2]);
@@ -494,6 +524,7 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	Score		score;
 	bool		isnull = true;
 
+	check_key(model, values[0]);
 	ls_kept_check(model);
 	SPI_connect();
 	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s $1::%s",

@@ -7,7 +7,7 @@ CREATE TABLE mm.outcome (lead_id int, at timestamptz, won bool);
 INSERT INTO mm.lead SELECT g, g, g FROM generate_series(1, 4) g;
 INSERT INTO mm.event SELECT 1 + g % 4, g % 300, g, '2026-01-01'::timestamptz + g * interval '1 hour' FROM generate_series(1, 100) g;
 INSERT INTO mm.outcome SELECT g, '2026-03-01', g > 2 FROM generate_series(1, 4) g;
--- all about events, each with a window of its own; which takes the most columns; all about leads
+-- all about events, each with a window of its own, which takes the most columns; all about leads
 SELECT import_model(jsonb_build_object('leadscore_model', 1, 'model', kind, 'leads', 'mm.lead', 'events', 'mm.event',
 	'components', '[{"component": "c", "half_life": "7 days"}, {"component": "s"}]'::jsonb,
 	'rules', (SELECT jsonb_agg(CASE kind

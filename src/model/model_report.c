@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 
+#include "model/eval_int.h"
 #include "model/model.h"
 #include "score/score.h"
 
@@ -112,18 +113,26 @@ static void
 check_key(LsModel *model, Datum lead)
 {
 	ErrorContextCallback callback;
+	LsSettings	settings;
 	Oid			input;
 	Oid			ioparam;
-	int			level = ls_portable_settings();
 
 	callback.callback = key_error_callback;
 	callback.arg = model;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	getTypeInputInfo(model->key_type, &input, &ioparam);
-	(void) OidInputFunctionCall(input, TextDatumGetCString(lead), ioparam, -1);
+	ls_settings_enter(&settings);
+	PG_TRY();
+	{
+		(void) OidInputFunctionCall(input, TextDatumGetCString(lead), ioparam, -1);
+	}
+	PG_FINALLY();
+	{
+		ls_settings_leave(&settings);
+	}
+	PG_END_TRY();
 	error_context_stack = callback.previous;
-	AtEOXact_GUC(true, level);
 }
 
 /*

@@ -155,7 +155,7 @@ CREATE FUNCTION leadscore.grades(model text, fit text DEFAULT 'fit', engagement 
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_grades' LANGUAGE C STABLE;
 COMMENT ON FUNCTION leadscore.grades(text, text, text, float8[], float8[], timestamptz) IS
-'two-axis grade A1 .. D4 of every stored score: the letter from what one component contributes at the instant, the digit from another; steps are the least points for A, B, C and for 1, 2, 3, by default 75, 50 and 25 % of the component''s upper bound';
+'two-axis grade A1 .. D4 of every stored score: the letter from what one component contributes at the instant, the digit from another; steps are the least points for A, B, C and for 1, 2, 3, by default 75, 50 and 25 % of the component''s upper bound; an error while stored scores are out of date (leadscore.not_kept)';
 
 CREATE VIEW leadscore.grade AS
 SELECT m.model, g.lead, g.grade, g.fit_points, g.engagement_points

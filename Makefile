@@ -129,7 +129,7 @@ REGRESS_analytics =	analytics_funnel analytics_window_funnel \
 					analytics_velocity analytics_reports \
 					analytics_forecast analytics_own
 
-ISOLATION = live_writers live_publish live_readers live_record live_partition model_alter stage_race
+ISOLATION = live_writers live_kept live_publish live_readers live_record live_partition model_alter stage_race
 
 OBJS = $(OBJS_base) $(OBJS_stage) $(OBJS_score) $(OBJS_model) $(OBJS_live) \
 	$(OBJS_pipeline) $(OBJS_analytics)

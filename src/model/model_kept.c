@@ -14,6 +14,7 @@
 #include "leadscore.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -35,28 +36,48 @@
 
 PG_FUNCTION_INFO_V1(leadscore_reads_all);
 
-/* Why the scores of a model were left behind, as that snapshot sees it; NULL: they were not. */
-static char *
-find_mark(const char *model, Snapshot snapshot)
+typedef void (*MarkCallback) (Relation rel, HeapTuple tuple, void *arg);
+
+/* Calls back for each mark of a model that a snapshot sees. */
+static void
+for_marks(const char *model, Snapshot snapshot, LOCKMODE lock, MarkCallback callback, void *arg)
 {
-	Relation	rel = table_open(get_relname_relid("left_behind", ls_schema_oid()), AccessShareLock);
-	char	   *found = NULL;
+	Relation	rel = table_open(get_relname_relid("left_behind", ls_schema_oid()), lock);
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	/* nearly always empty: no index */
 	snapshot = RegisterSnapshot(snapshot);
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
 
 		if (strcmp(TextDatumGetCString(heap_getattr(tuple, LEFT_BEHIND_MODEL, RelationGetDescr(rel), &isnull)), model) == 0)
-			found = TextDatumGetCString(heap_getattr(tuple, LEFT_BEHIND_MESSAGE, RelationGetDescr(rel), &isnull));
+			callback(rel, tuple, arg);
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	table_close(rel, lock == AccessShareLock ? lock : NoLock);
+}
+
+static void
+take_message(Relation rel, HeapTuple tuple, void *arg)
+{
+	char	  **found = arg;
+	bool		isnull;
+
+	if (*found == NULL)
+		*found = TextDatumGetCString(heap_getattr(tuple, LEFT_BEHIND_MESSAGE, RelationGetDescr(rel), &isnull));
+}
+
+/* Why the scores of a model were left behind, as that snapshot sees it; NULL: they were not. */
+static char *
+find_mark(const char *model, Snapshot snapshot)
+{
+	char	   *found = NULL;
+
+	for_marks(model, snapshot, AccessShareLock, take_message, &found);
 	return found;
 }
 
@@ -91,16 +112,23 @@ ls_kept_set(const char *model, const char *why)
 	return true;
 }
 
-/* All scores are being computed anew, and nobody writes meanwhile. */
+static void
+delete_mark(Relation rel, HeapTuple tuple, void *arg)
+{
+	(void) arg;
+	simple_heap_delete(rel, &tuple->t_self);
+}
+
+/*
+ * All scores are being computed anew, and nobody writes meanwhile. Not by SQL: at
+ * REPEATABLE READ it would leave the marks that were made since the transaction began.
+ */
 void
 ls_kept_clear(const char *model)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(model)};
-
-	SPI_connect();
-	ls_catalog_execute("DELETE FROM leadscore.left_behind WHERE model = $1", 1, types, values, NULL);
-	SPI_finish();
+	CommandCounterIncrement();
+	for_marks(model, GetLatestSnapshot(), RowExclusiveLock, delete_mark, NULL);
+	CommandCounterIncrement();
 }
 
 /*

@@ -173,6 +173,43 @@ SELECT add_rule('b2b', 'fit', 'r', NULL, 1);
 :code
 SELECT add_rule('b2b', 'fit', 'size', 'employees > 1', 1);
 :code
+-- what reads the clock or the session; literals that would be read once, and shown as they were written
+\set VERBOSITY terse
+SELECT add_rule('b2b', 'fit', 'r', $$current_setting('application_name') = email$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$employees > 1 AND pg_has_role('postgres', 'member')$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$employees > 1 AND has_table_privilege('md.lead', 'select')$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$employees > pg_backend_pid()$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$current_database() = email$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$current_schema = email$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$employees > txid_current()$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$inet_client_addr() IS NULL AND employees > 1$$, 1);
+SELECT add_rule('b2b', 'fit', 'r', $$to_tsvector(email) @@ 'x'$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at > pg_postmaster_start_time()$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$age(at) > '1 day'$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at > current_date$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at > 'today'$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at > timestamptz(3) ' Now '$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at::date IN ('2026-01-01', 'yesterday')$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at > 'today'::text::timestamptz$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at <@ '[today, tomorrow 12:00)'::tstzrange$$, 1);
+SELECT add_rule('b2b', 'engagement', 'r', $$at::date = ANY ('{today}')$$, 1);
+\set VERBOSITY default
+-- not these
+SELECT add_rule('b2b', 'fit', 'r', $$email IN ('now', 'today') AND to_tsvector('english', email) @@ 'x' AND pg_typeof(email)::text <> 'today'$$, 1);
+SELECT drop_rule('b2b', 'r');
+SELECT add_rule('b2b', 'engagement', 'r', $$at > 'infinity' AND to_char(at, 'Day') = 'today' AND age(at, '2026-01-01') > '1 day'$$, 1);
+SELECT drop_rule('b2b', 'r');
+-- points that are none
+SELECT add_rule('b2b', 'fit', 'r', 'employees > 1', 'NULL');
+SELECT add_rule('b2b', 'fit', 'r', 'employees > 1', $$'5 apples'$$);
+SELECT add_rule('b2b', 'fit', 'r', 'employees > 1', '5 LIMIT 1');
+SELECT add_rule('b2b', 'fit', 'r', 'employees > 1', '');
+-- a column of leads that is called as the table of events is; the row of an event as a whole
+ALTER TABLE md.lead ADD COLUMN event text;
+SELECT add_rule('b2b', 'fit', 'r', $$event = 'x'$$, 1), drop_rule('b2b', 'r');
+SELECT add_rule('b2b', 'fit', 'r', $$event.kind = 'x'$$, 1), drop_rule('b2b', 'r');
+ALTER TABLE md.lead DROP COLUMN event;
+SELECT add_rule('b2b', 'fit', 'r', $$event IS NOT NULL$$, 1), drop_rule('b2b', 'r');
 -- columns of both tables
 SELECT add_rule('b2b', 'fit', 'both', $$employees > 1 AND kind = 'demo'$$, 1);
 :code
@@ -234,6 +271,10 @@ SELECT version, published_at IS NOT NULL AS published, published_by = current_us
 -- questions that cannot be answered: the generated SQL does not show in the context
 SELECT score_at('b2b', 'abc');
 :code
+\set SHOW_CONTEXT errors
+SELECT score_at('b2b', '99999999999999999999');
+SELECT * FROM explain('b2b', 'abc');
+SELECT current_score('b2b', 'abc');
 SELECT score_at('b2b', '1', 'infinity');
 :code
 SELECT * FROM explain('b2b', '99');

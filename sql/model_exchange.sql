@@ -26,7 +26,10 @@ SELECT import_model($${
   {"rule": "content syndication", "component": "behaviour", "condition": "action = 'syndication'", "points": 15},
   {"rule": "survey filled", "component": "behaviour", "condition": "action = 'survey'", "points": 45},
   {"rule": "enterprise interest page", "component": "behaviour", "condition": "action = 'enterprise page'", "points": 50, "at_most": 1},
-  {"rule": "subscribes", "component": "behaviour", "condition": "action = 'subscribe'", "points": 10, "at_most": 1},
+  {"rule": "subscribes, newsletter", "component": "behaviour", "condition": "action = 'subscribe' AND details = 'newsletter'", "points": 10, "at_most": 1},
+  {"rule": "subscribes, security", "component": "behaviour", "condition": "action = 'subscribe' AND details = 'security'", "points": 10, "at_most": 1},
+  {"rule": "subscribes, events", "component": "behaviour", "condition": "action = 'subscribe' AND details = 'events'", "points": 10, "at_most": 1},
+  {"rule": "subscribes, other", "component": "behaviour", "condition": "action = 'subscribe' AND details NOT IN ('newsletter', 'security', 'events')", "points": 10, "at_most": 1},
   {"rule": "career page", "component": "behaviour", "condition": "action = 'three career pages'", "points": -25, "at_most": 1},
   {"rule": "unsubscribes", "component": "behaviour", "condition": "action = 'unsubscribe'", "points": -25, "at_most": 1},
   {"rule": "on demand elsewhere", "component": "behaviour", "condition": "action = 'webcast' AND details = 'elsewhere'", "points": -5},
@@ -39,9 +42,9 @@ INSERT INTO mx.activity SELECT p, a, d, timestamptz '2020-03-01' + n * interval 
 	(1, 1, 'demo request', NULL), (2, 1, 'demo request', NULL), (3, 1, 'webcast', 'live'), (4, 1, 'webcast', 'elsewhere'),
 	(5, 2, 'download', NULL), (6, 2, 'download', 'high intent'), (7, 2, 'download', 'high intent'), (8, 2, 'unsubscribe', NULL),
 	(9, 2, 'unsubscribe', NULL), (10, 2, 'trial', 'gitlab.com'), (11, 2, 'trial', 'self-managed'), (12, 2, 'trial', 'gitlab.com'),
-	(13, 3, 'three career pages', NULL), (14, 3, 'subscribe', NULL)) v(n, p, a, d);
+	(13, 3, 'three career pages', NULL), (14, 3, 'subscribe', 'security'), (15, 3, 'subscribe', 'events'), (16, 3, 'subscribe', 'events')) v(n, p, a, d);
 SELECT publish('gitlab');
--- by hand: 50 + 90 + 15 - 5 = 150; -10 - 5 + 30 + 90 - 25 + 100 + 100 = 280; -25 + 10 = -15
+-- by hand: 50 + 90 + 15 - 5 = 150; -10 - 5 + 30 + 90 - 25 + 100 + 100 = 280; -25 + 10 + 10 = -5
 SELECT lead, score, band FROM hottest('gitlab', at => '2020-04-01');
 SELECT component, rule, source, occurrences, points, note FROM explain('gitlab', '1', '2027-01-01');
 

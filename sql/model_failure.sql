@@ -144,6 +144,17 @@ BEGIN READ ONLY;
 SELECT count(*) FROM verify('mf_text');
 SELECT count(*) FROM verify('mf_text');
 COMMIT;
+-- once a session and rule, not once a value that fails
+CREATE TABLE mf.said (id int PRIMARY KEY, what text); INSERT INTO mf.said SELECT g, 'x' || g FROM generate_series(1, 20) g;
+SELECT create_model('mf_said', 'mf.said'), add_component('mf_said', 'c'), add_rule('mf_said', 'c', 'number', 'what::int > 5', 3) \gset
+SET client_min_messages = error;
+SELECT publish('mf_said');
+RESET client_min_messages;
+\c -
+SET search_path = public, leadscore;
+SELECT sum(fit('mf_said', s)) FROM mf.said s;
+SELECT sum(score_at('mf_said', id::text)) FROM mf.said;
+UPDATE mf.said SET what = 'y' || id;
 -- what is not about the rule is not passed over
 SET statement_timeout = '200ms';
 CREATE FUNCTION mf.slow(int) RETURNS bool LANGUAGE plpgsql STABLE AS $$BEGIN PERFORM pg_sleep(10); RETURN true; END$$;
@@ -166,6 +177,6 @@ SELECT score_at('mf_sum', '2');
 -- nobody else calls what the queries call
 SELECT judge(1, true, ROW());
 SET client_min_messages = warning;
-SELECT count(drop_model(m)) FROM unnest(ARRAY['mf_plain', 'mf_any', 'mf_text', 'mf_sum']) m;
+SELECT count(drop_model(m)) FROM unnest(ARRAY['mf_plain', 'mf_any', 'mf_text', 'mf_sum', 'mf_said']) m;
 DROP SCHEMA mf CASCADE;
 

@@ -81,7 +81,25 @@ SET ROLE ms_north;
 SELECT count(*) FROM compare_scores('ms');
 SELECT lead FROM hottest('ms', 1);
 RESET ROLE;
+-- the value in a message about a rule that failed is for those who may read all of its table
+CREATE TABLE ms.person (id int PRIMARY KEY, phone text);
+CREATE TABLE ms.call (person_id int, length text, at timestamptz);
+INSERT INTO ms.person VALUES (1, '+33 6 SECRET');
+INSERT INTO ms.call VALUES (1, 'long SECRET', '2026-01-01');
+SET client_min_messages = error;
+SELECT create_model('ms2', 'ms.person', 'ms.call', event_lead => 'person_id'), add_component('ms2', 'c'),
+	add_rule('ms2', 'c', 'phone', 'phone::int > 3', 1), add_rule('ms2', 'c', 'length', 'length::int > 3', 1), publish('ms2') \g /dev/null
+RESET client_min_messages;
+SELECT rule, failures, last_message FROM rule_errors WHERE model = 'ms2' ORDER BY rule;
+SET ROLE ms_north;
+SELECT rule, failures, last_message FROM rule_errors WHERE model = 'ms2' ORDER BY rule;
+RESET ROLE;
+GRANT SELECT ON ms.person, ms.call TO ms_north;
+ALTER TABLE ms.call ENABLE ROW LEVEL SECURITY;
+SET ROLE ms_north;
+SELECT rule, failures, last_message FROM rule_errors WHERE model = 'ms2' ORDER BY rule;
+RESET ROLE;
 SET client_min_messages = warning;
-SELECT drop_model('ms');
+SELECT drop_model('ms'), drop_model('ms2');
 DROP SCHEMA ms CASCADE;
 DROP ROLE ms_owner; DROP ROLE ms_events; DROP ROLE ms_north;

@@ -50,6 +50,18 @@ SELECT reset_draft('m');
 SELECT * FROM diff('m');
 SELECT reset_draft('m', 2);
 SELECT * FROM diff('m', 2);
+-- what does not exist is an error, not nothing; without a published version all is new
+SELECT * FROM diff('nix');
+SELECT * FROM diff('m', 5, 77);
+SELECT * FROM describe('nix');
+SELECT * FROM describe('m', 77);
+SELECT * FROM describe('m', -1);
+SELECT * FROM curve('nix', 'l2', '{2026-01-05}');
+SELECT * FROM curve('m', 'l2', '{2026-01-05}', 77);
+SELECT create_model('m unpublished', (SELECT leads FROM model WHERE model = 'm')), add_component('m unpublished', 'c') \gset
+SELECT * FROM diff('m unpublished');
+SELECT * FROM curve('m unpublished', 'l2', '{2026-01-05}');
+SELECT drop_model('m unpublished') \gset
 
 -- two axes
 SELECT grade, count(*), round(min(fit_points)) AS least_fit, round(min(engagement_points)) AS least_engagement

@@ -45,6 +45,11 @@ SELECT lead, kind, to_stage, score FROM stage_history WHERE relation = 'psc.lead
 SELECT drop_model('psc broken');
 \set VERBOSITY default
 SELECT enforce('psc.lead', 'stage', model => 'psc', fields => '{"budget": null, "authority": null, "need": null, "timeline": null, "order": null}');
+-- nor does one whose scores are not kept: what is stored is no score
+ALTER TABLE psc.lead RENAME points TO pts;
+UPDATE psc.lead SET stage = 'mql', pts = 90 WHERE lead_id = 3;
+ALTER TABLE psc.lead RENAME pts TO points;
+UPDATE psc.lead SET points = NULL WHERE lead_id = 3;
 CREATE TABLE psc.lead2 (lead_id int PRIMARY KEY, stage stage DEFAULT 'lead', interest bool);
 SELECT enforce('psc.lead2', 'stage', model => 'psc broken', fields => '{"budget": null, "authority": null, "need": null, "timeline": null, "order": null}');
 SELECT drop_model('psc broken');

@@ -73,6 +73,13 @@ typedef struct LiveModel
 	SPIPlanPtr	insert_plan;
 } LiveModel;
 
+/* A model over a table whose scores are not kept. */
+typedef struct LiveSkipped
+{
+	char	   *model;
+	char	   *why;
+} LiveSkipped;
+
 /* What a backend knows about one table: the live models over it. */
 typedef struct LiveTable
 {
@@ -88,9 +95,13 @@ typedef struct LiveTableData
 	Oid			owner;
 	int			nmodels;
 	LiveModel **models;
+	int			nskipped;
+	LiveSkipped *skipped;
+	TimestampTz tried_at;		/* the client's statement in which these did not fit */
 	Oid			above;			/* the nearest table with models that it is a partition or a child of */
 	int			ndeps;
 	Oid		   *deps;			/* relations whose change makes this stale */
+	List	   *functions;		/* and functions of users', by the hash of PROCOID: integers */
 	struct LiveTableData *next_zombie;
 } LiveTableData;
 
@@ -103,7 +114,7 @@ extern void ls_live_forget(Oid relid);
 extern Oid	ls_live_owner_of(Oid relid);
 extern bool ls_live_is_severe(const ErrorData *error);
 extern ErrorData *ls_live_attempt(void (*work) (void *arg), void *arg, bool keep);
-extern void ls_live_warn_not_kept(const char *name, ErrorData *error);
+extern char *ls_live_warn_not_kept(const char *name, ErrorData *error);
 
 /*
  * An identity to read a user's tables and evaluate a user's conditions with:

@@ -21,7 +21,7 @@ COMMENT ON TABLE leadscore.crossing IS
 'leads that went from one band to another (NULL: below all bands), when, with which score, and why (event, lead, ageing, publish, repair, truncate, attach, detach, deleted); stage and stage_outcome: the move that was set to follow, and what became of it';
 ALTER TABLE leadscore.crossing ENABLE ROW LEVEL SECURITY;
 CREATE POLICY readers_of_leads ON leadscore.crossing FOR SELECT
-	USING ((SELECT pg_catalog.has_table_privilege(m.leads, 'SELECT') AND NOT pg_catalog.row_security_active(m.leads) FROM leadscore.model m
+	USING ((SELECT leadscore.reads_all(m.leads) FROM leadscore.model m
 			WHERE m.model OPERATOR(pg_catalog.=) crossing.model));
 GRANT SELECT ON leadscore.crossing TO PUBLIC;
 

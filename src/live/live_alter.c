@@ -376,7 +376,7 @@ follow_columns(Concerned *model)
 		return;
 	if (does_not_fit(error))
 	{
-		ls_live_warn_not_kept(model->name, error);
+		(void) ls_kept_set(model->name, ls_live_warn_not_kept(model->name, error));
 		return;
 	}
 	/* scores that stay as they were would be wrong */

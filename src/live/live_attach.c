@@ -227,12 +227,12 @@ install_triggers(Oid relid)
 		make_truncate_triggers(relid, form, always);
 }
 
-/* Is a model live over the table itself? Then it has triggers for its own sake. */
+/* Is a model live over the table itself? Then it has triggers for its own sake, also while it is not kept. */
 static bool
 has_models(Oid relid)
 {
 	LiveTableData *table = ls_live_table_pin(relid);
-	bool		result = table->nmodels > 0;
+	bool		result = table->nmodels + table->nskipped > 0;
 
 	ls_live_table_unpin(table);
 	return result;
@@ -303,7 +303,7 @@ ls_live_detach_child(Oid relid)
 	{
 		LiveTableData *table = ls_live_table_pin(lfirst_oid(cell));
 
-		if (table->nmodels > 0)
+		if (table->nmodels + table->nskipped > 0)
 			install_triggers(lfirst_oid(cell));
 		else if (!OidIsValid(table->above))
 			drop_triggers(lfirst_oid(cell));
@@ -332,6 +332,7 @@ before_scores(const LsModel *model, const BandsNow *bands)
 	Oid			scores = ls_model_score_relid(model, false);
 
 	lock_tables(model->leads, model->events);
+	ls_kept_clear(model->name);
 	SPI_connect();
 	attach(model->leads, false);
 	if (OidIsValid(model->events) && model->events != model->leads)
@@ -464,7 +465,7 @@ Datum
 leadscore_live_dropped(PG_FUNCTION_ARGS)
 {
 	static const char *const tables[] = {
-		"due", "outbox_of", "crossing", "crossing_effect", "consumer", "rule_error", "recorded", "live_option"
+		"due", "outbox_of", "crossing", "crossing_effect", "consumer", "rule_error", "left_behind", "recorded", "live_option"
 	};
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc	desc;
@@ -511,7 +512,7 @@ leadscore_live_dropped(PG_FUNCTION_ARGS)
 			drop_triggers(lfirst_oid(cell));
 			CommandCounterIncrement();
 			table = ls_live_table_pin(lfirst_oid(cell));
-			if (OidIsValid(table->above) && table->nmodels == 0)
+			if (OidIsValid(table->above) && table->nmodels + table->nskipped == 0)
 				ls_live_attach_child(table->above, lfirst_oid(cell));
 			ls_live_table_unpin(table);
 		}

@@ -8,9 +8,7 @@
  */
 #include "leadscore.h"
 
-#include "common/hashfn.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "live/live.h"
@@ -70,29 +68,6 @@ ls_live_eval_row(LiveEval *eval, TupleTableSlot *slot)
 		}
 }
 
-/*
- * Was a failure of this rule reported in this session? It is, once this returns.
- * By a hash: should two rules share one, the second goes without its warning.
- */
-static bool
-reported_before(const LsModel *model, const LsRule *rule)
-{
-	static HTAB *reported = NULL;
-	char	   *name = psprintf("%d %s %s", model->version, quote_identifier(model->name), rule->name);
-	uint64		key = hash_bytes_extended((const unsigned char *) name, strlen(name), 0);
-	bool		found;
-
-	if (reported == NULL)
-	{
-		HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(uint64)};
-
-		reported = hash_create("leadscore rules reported", 16, &ctl, HASH_ELEM | HASH_BLOBS);
-	}
-	(void) hash_search(reported, &key, HASH_ENTER, &found);
-	pfree(name);
-	return found;
-}
-
 void
 ls_live_eval_end(LiveEval *eval)
 {
@@ -105,7 +80,7 @@ ls_live_eval_end(LiveEval *eval)
 		if (eval->failures[i] == 0)
 			continue;
 		ls_rule_error_store(eval->model->model, rule, eval->messages[i], eval->failures[i]);
-		if (!reported_before(eval->model->model, rule))
+		if (!ls_told_before(eval->model->model, rule))
 			ereport(WARNING,
 					(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 					 errmsg("%s", eval->messages[i]),

@@ -20,6 +20,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
@@ -86,6 +87,29 @@ invalidate(Datum arg, Oid relid)
 	}
 }
 
+/*
+ * A function changed or went; hash 0: any may have. What else a rule names is in
+ * the compiled form by its number, and stays what it is under another name; but
+ * labels of enums, which rules hold as text, are seldom changed: all is stale.
+ */
+static void
+invalidate_definition(Datum arg, int cacheid, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	LiveTable  *entry;
+
+	(void) arg;
+	if (cacheid != PROCOID)
+		invalidations++;
+	if (tables == NULL)
+		return;
+	hash_seq_init(&status, tables);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (entry->data != NULL &&
+			(cacheid != PROCOID || hash == 0 || list_member_int(entry->data->functions, (int) hash)))
+			entry->data->valid = false;
+}
+
 /* Nothing is in use any more, whatever way the transaction ended. */
 static void
 transaction_ended(XactEvent event, void *arg)
@@ -117,6 +141,8 @@ void
 ls_live_model_init(void)
 {
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, invalidate_definition, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, invalidate_definition, (Datum) 0);
 	RegisterXactCallback(transaction_ended, NULL);
 }
 
@@ -321,16 +347,22 @@ ls_live_attempt(void (*work) (void *arg), void *arg, bool keep)
 	return error;
 }
 
-/* Who writes, or alters, a table is not to suffer for a model that does not fit it. */
-void
+/*
+ * Who writes, or alters, a table is not to suffer for a model that does not fit
+ * it. Returns what to mark the model with.
+ */
+char *
 ls_live_warn_not_kept(const char *name, ErrorData *error)
 {
+	char	   *why = error->context ? psprintf("%s (%s)", error->message, error->context) : pstrdup(error->message);
+
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("scores of model \"%s\" are not kept: %s", name, error->message),
 			 error->context ? errdetail("%s.", error->context) : 0,
 			 errhint("Mend the table or the model, then run leadscore.rescore('%s').", name)));
 	FreeErrorData(error);
+	return why;
 }
 
 typedef struct Compiling
@@ -356,17 +388,28 @@ compile_as_owner(void *arg)
 /*
  * Compile one model, or NULL and a warning if that cannot be done, as when a
  * column that a rule reads was dropped: the writer of the table is not to suffer
- * for it.
+ * for it. What was left behind once is not kept either, though it fits again:
+ * crossings would be told of wrong scores.
  */
 static LiveModel *
-try_compile(const char *name, MemoryContext context, Oid owner)
+try_compile(const char *name, MemoryContext context, Oid owner, char **why)
 {
 	Compiling	compiling = {name, context, owner, NULL};
 	ErrorData  *error = ls_live_attempt(compile_as_owner, &compiling, true);
 
-	if (error == NULL)
+	if (error != NULL)
+	{
+		*why = ls_live_warn_not_kept(name, error);
+		return NULL;
+	}
+	*why = ls_kept_mark(name);
+	if (*why == NULL)
 		return compiling.result;
-	ls_live_warn_not_kept(name, error);
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("scores of model \"%s\" are not kept: they are out of date", name),
+			 errdetail("Its tables were changed while it did not fit them: %s.", *why),
+			 errhint("Run leadscore.rescore('%s').", name)));
 	return NULL;
 }
 
@@ -429,6 +472,25 @@ find_above(Oid relid, LiveTableData *data, int more)
 	SPI_finish();
 }
 
+static bool
+note_function(Oid function, void *arg)
+{
+	List	  **functions = arg;
+
+	if (function >= FirstNormalObjectId)
+		*functions = list_append_unique_int(*functions, (int) GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function)));
+	return false;
+}
+
+static bool
+note_functions(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	(void) check_functions_in_node(node, note_function, arg);
+	return expression_tree_walker(node, note_functions, arg);
+}
+
 static LiveTableData *
 make_table(Oid relid)
 {
@@ -446,18 +508,33 @@ make_table(Oid relid)
 	data->context = context;
 	data->valid = true;
 	data->models = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveModel *));
+	data->skipped = MemoryContextAllocZero(context, Max(list_length(names), 1) * sizeof(LiveSkipped));
+	data->tried_at = GetCurrentStatementStartTimestamp();
 	find_above(relid, data, list_length(names) * 3);
 	foreach(cell, names)
 	{
-		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid));
+		MemoryContext oldcontext;
+		char	   *why;
+		LiveModel  *live = try_compile(lfirst(cell), context, ls_live_owner_of(relid), &why);
 
 		if (live == NULL)
+		{
+			data->skipped[data->nskipped].model = MemoryContextStrdup(context, lfirst(cell));
+			data->skipped[data->nskipped++].why = MemoryContextStrdup(context, why);
 			continue;
+		}
 		data->models[data->nmodels++] = live;
 		data->deps[data->ndeps++] = live->model->leads;
 		data->deps[data->ndeps++] = live->score_relid;
 		if (OidIsValid(live->model->events))
 			data->deps[data->ndeps++] = live->model->events;
+		oldcontext = MemoryContextSwitchTo(context);
+		for (int i = 0; i < live->model->nrules; i++)
+		{
+			(void) note_functions((Node *) live->model->rules[i].condition, &data->functions);
+			(void) note_functions((Node *) live->model->rules[i].points, &data->functions);
+		}
+		MemoryContextSwitchTo(oldcontext);
 	}
 	if (snapshot)
 		PopActiveSnapshot();
@@ -469,8 +546,41 @@ make_table(Oid relid)
 }
 
 /*
+ * Mark a model whose scores are left behind, and let others know who have it
+ * compiled: what they would add to wrong scores is wrong.
+ */
+static void
+leave_behind(const LiveSkipped *skipped)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(skipped->model)};
+	bool		isnull;
+
+	if (!ls_kept_set(skipped->model, skipped->why))
+		return;
+	SPI_connect();
+	ls_catalog_execute("SELECT leads::oid, coalesce(events::oid, 0) FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
+	for (int i = 1; SPI_processed > 0 && i <= 2; i++)
+		ls_live_forget(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i, &isnull)));
+	SPI_finish();
+}
+
+/*
+ * What is known of a table is good until it is invalidated; that a model does
+ * not fit, until the client's next statement: a type or a schema may have got
+ * its name back.
+ */
+static bool
+is_good(const LiveTableData *data)
+{
+	return data != NULL && data->valid &&
+		(data->nskipped == 0 || data->tried_at == GetCurrentStatementStartTimestamp());
+}
+
+/*
  * The live models over a table, kept from being freed until they are unpinned
- * or the transaction ends.
+ * or the transaction ends. For who changes rows of it: models whose scores are
+ * not kept are marked.
  */
 LiveTableData *
 ls_live_table_pin(Oid relid)
@@ -487,7 +597,7 @@ ls_live_table_pin(Oid relid)
 	}
 
 	entry = hash_search(tables, &relid, HASH_FIND, NULL);
-	if (entry == NULL || entry->data == NULL || !entry->data->valid)
+	if (entry == NULL || !is_good(entry->data))
 	{
 		/* loading may look at this cache again, and may fail: store it last */
 		data = make_table(relid);
@@ -504,9 +614,13 @@ ls_live_table_pin(Oid relid)
 		}
 		entry->data = data;
 	}
-	entry->data->pins++;
+	data = entry->data;
+	data->pins++;
 	pins++;
-	return entry->data;
+	/* each time: the mark of a subtransaction before may have been rolled back with it */
+	for (int i = 0; i < data->nskipped; i++)
+		leave_behind(&data->skipped[i]);
+	return data;
 }
 
 void

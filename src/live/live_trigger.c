@@ -701,8 +701,8 @@ leadscore_live_change(PG_FUNCTION_ARGS)
 	rel = trigger->tg_relation;
 	cloned = trigger->tg_trigger->tgisclone;
 	table = ls_live_table_pin(RelationGetRelid(rel));
-	own = table->nmodels > 0 && !cloned;
-	above = table->nmodels == 0 || cloned || !rel->rd_rel->relispartition ||
+	own = table->nmodels + table->nskipped > 0 && !cloned;
+	above = table->nmodels + table->nskipped == 0 || cloned || !rel->rd_rel->relispartition ||
 		TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ? table->above : InvalidOid;
 	ls_live_table_unpin(table);
 	if (own)

@@ -21,11 +21,14 @@
 
 /* version numbers: the draft, and "whichever is live" */
 #define LS_DRAFT			0
-#define LS_LIVE				(-1)
+#define LS_LIVE				PG_INT32_MIN	/* no number that a user may come by */
 
 /* model names must leave room for the prefix of their score table */
 #define LS_SCORE_TABLE_PREFIX	"score_"
 #define LS_MODEL_NAME_MAX	(NAMEDATALEN - 1 - (int) sizeof(LS_SCORE_TABLE_PREFIX) + 1)
+
+/* explain takes up to five columns for a rule (see append_limits), a query can have 1664 */
+#define LS_MAX_RULES		300
 
 /* Calendar windows of "at_most N per P" start at this Monday, in UTC. */
 #define LS_WINDOW_ORIGIN	(INT64CONST(2) * USECS_PER_DAY)	/* 2000-01-03 */
@@ -139,12 +142,16 @@ typedef struct LsParsed
 
 extern void ls_condition_parse(const char *text, Oid relid, const char *rule, const char *model,
 							   bool numeric, LsParsed *parsed);
-extern bool ls_condition_fits(const char *text, Oid relid, Oid other, const char *rule,
-							  const char *model, bool *any_column);
+extern bool ls_condition_fits(const LsModel *model, Oid relid, Oid other, const char *rule,
+							  const char *text, bool numeric, bool *any_column);
 extern void ls_model_analyse(LsModel *model);
 extern char *ls_expression_sql(Expr *expr, Oid relid, const char *alias);
 extern int	ls_portable_settings(void);
 extern int	ls_portable_path(void);
+
+/* model_session.c */
+extern List *ls_session_clock_words(Node *raw);
+extern void ls_session_check(Node *expr, List *words);
 
 /* model_query.c */
 typedef enum LsScope
@@ -181,12 +188,20 @@ typedef struct LsFailures
 } LsFailures;
 
 extern char *ls_failure_text(const LsModel *model, const LsRule *rule, const char *message);
+extern bool ls_told_before(const LsModel *model, const LsRule *rule);
 extern void ls_rule_error_store(const LsModel *model, const LsRule *rule, const char *message, int64 rows);
 extern void ls_failure_tell(const LsModel *model, const LsRule *rule, const char *message);
 extern LsFailures *ls_failures_make(const LsModel *model);
 extern void ls_failures_note(LsFailures *failures, int rule, const char *message);
 extern void ls_failures_report(const LsFailures *failures, bool store);
 
+/* model_kept.c */
+extern char *ls_kept_mark(const char *model);
+extern bool ls_kept_set(const char *model, const char *why);
+extern void ls_kept_clear(const char *model);
+extern void ls_kept_check(const LsModel *model);
+
+/* model_failure.c: rules that may fail, in queries */
 extern void ls_judge_begin(LsModel *model);
 extern void ls_judge_end(LsModel *model, bool store);
 extern const char *ls_judge_failure(const LsModel *model, int rule);

@@ -120,7 +120,7 @@ CREATE FUNCTION leadscore.add_rule(model text, component text, rule text, condit
 RETURNS text
 AS 'MODULE_PATHNAME', 'leadscore_add_rule' LANGUAGE C;
 COMMENT ON FUNCTION leadscore.add_rule(text, text, text, text, text, int, interval, text, timestamptz, timestamptz, bool) IS
-'adds a rule to the draft: an SQL condition over the row of the lead or of the event, and points as a numeric SQL expression over the same row; a NULL condition gives no points; at_most N per interval: the N earliest events of each window count';
+'adds a rule to the draft: an SQL condition over the row of the lead or of the event, and points as a numeric SQL expression over the same row; a NULL condition gives no points; at_most N per interval: the N earliest events of each window count; at most 300 rules a model; neither may read the clock or the session';
 
 CREATE FUNCTION leadscore.add_rule(model text, component text, rule text, condition text, points float8,
 	at_most int DEFAULT NULL, per interval DEFAULT NULL, source text DEFAULT NULL,
@@ -172,7 +172,7 @@ CREATE FUNCTION leadscore.rescore(model text)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'leadscore_rescore' LANGUAGE C STRICT;
 COMMENT ON FUNCTION leadscore.rescore(text) IS
-'computes and stores the score of every lead again with the live version; returns the number of leads';
+'computes and stores the score of every lead again with the live version, which ends that they are out of date (leadscore.not_kept); returns the number of leads';
 
 -- asking
 
@@ -181,7 +181,7 @@ CREATE FUNCTION leadscore.hottest(model text, n int DEFAULT 10, at timestamptz D
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_hottest' LANGUAGE C STABLE STRICT ROWS 10;
 COMMENT ON FUNCTION leadscore.hottest(text, int, timestamptz) IS
-'the n leads with the highest stored score as of an instant, highest first, with their band and the contribution of each component';
+'the n leads with the highest stored score as of an instant, highest first, with their band and the contribution of each component; an error while stored scores are out of date (leadscore.not_kept)';
 
 CREATE FUNCTION leadscore.explain(model text, lead text, at timestamptz DEFAULT pg_catalog.now(),
 	OUT component text, OUT rule text, OUT source text, OUT occurrences bigint, OUT points float8, OUT note text)
@@ -200,7 +200,7 @@ CREATE FUNCTION leadscore.current_score(model text, lead text)
 RETURNS leadscore.score
 AS 'MODULE_PATHNAME', 'leadscore_current_score' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION leadscore.current_score(text, text) IS
-'the stored score of a lead; NULL if there is none';
+'the stored score of a lead; NULL if there is none; an error while stored scores are out of date (leadscore.not_kept)';
 
 CREATE FUNCTION leadscore.verify(model text,
 	OUT lead text, OUT stored leadscore.score, OUT computed leadscore.score, OUT problem text)

@@ -49,6 +49,18 @@ typedef struct Scored
 	double	   *placement;		/* per outcome: share of the other outcome's leads it ranks right */
 } Scored;
 
+/* "integer, text": what a query returns */
+static char *
+column_types(TupleDesc desc)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < desc->natts; i++)
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "", format_type_be(TupleDescAttr(desc, i)->atttypid));
+	return desc->natts > 0 ? buf.data : "no column";
+}
+
 /* Run the user's query of outcomes, with the user's own settings. */
 static void
 read_outcomes(const char *query, const Interval *before, Trial *trial)
@@ -69,7 +81,8 @@ read_outcomes(const char *query, const Interval *before, Trial *trial)
 		SPI_gettypeid(SPI_tuptable->tupdesc, 3) != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the query of outcomes must have three columns: lead, instant (timestamp with time zone) and outcome (boolean)")));
+				 errmsg("the query of outcomes must have three columns: lead, instant (timestamp with time zone) and outcome (boolean)"),
+				 errdetail("It has %s.", column_types(SPI_tuptable->tupdesc))));
 	rows = SPI_processed;
 	if (rows > MaxAllocSize / sizeof(Datum))
 		ereport(ERROR,
@@ -425,6 +438,8 @@ leadscore_backtest(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a backtest needs leads of both outcomes"),
+				 missing ? errdetail("There are %d leads with known outcomes, and %d of them converted; outcomes of leads that are not in table \"%s\": %d.",
+									 trial.n, trial.won_count, get_rel_name(model->leads), missing) :
 				 errdetail("There are %d leads with known outcomes, and %d of them converted.", trial.n, trial.won_count)));
 
 	rate_trial(&trial, &a);

@@ -30,6 +30,8 @@
 #include "model/eval_int.h"
 #include "model/model.h"
 
+PG_FUNCTION_INFO_V1(leadscore_known_version);
+
 /* A text argument that must be there, as a C string. */
 char *
 ls_model_name_arg(FunctionCallInfo fcinfo, int argno, const char *what)
@@ -260,18 +262,16 @@ load_bands(LsModel *model, MemoryContext context, Datum *values)
 }
 
 /*
- * A version of a model (LS_DRAFT, LS_LIVE or a number) in the current memory
- * context, its tables resolved, its conditions not yet analysed.
+ * What is known of a model and its version (LS_DRAFT, LS_LIVE or a number) by
+ * itself, in the current memory context; connected to SPI. An error if there is
+ * none. values: for what else is to be loaded.
  */
-LsModel *
-ls_model_load(const char *name, int version)
+static LsModel *
+load_version(MemoryContext context, const char *name, int version, Datum *values)
 {
-	MemoryContext context = CurrentMemoryContext;
-	LsModel    *model = palloc0(sizeof(LsModel));
-	Datum		values[2];
+	LsModel    *model = MemoryContextAllocZero(context, sizeof(LsModel));
 	bool		isnull;
 
-	SPI_connect();
 	values[0] = CStringGetTextDatum(name);
 	load_query(LOAD_MODEL, values);
 	if (SPI_processed == 0)
@@ -310,7 +310,22 @@ ls_model_load(const char *name, int version)
 	model->lo = spi_double(0, 1, -INFINITY);
 	model->hi = spi_double(0, 2, INFINITY);
 	SPI_freetuptable(SPI_tuptable);
+	return model;
+}
 
+/*
+ * A version of a model (LS_DRAFT, LS_LIVE or a number) in the current memory
+ * context, its tables resolved, its conditions not yet analysed.
+ */
+LsModel *
+ls_model_load(const char *name, int version)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LsModel    *model;
+	Datum		values[2];
+
+	SPI_connect();
+	model = load_version(context, name, version, values);
 	load_components(model, context, values);
 	load_rules(model, context, values);
 	load_bands(model, context, values);
@@ -318,6 +333,29 @@ ls_model_load(const char *name, int version)
 
 	ls_model_resolve(model);
 	return model;
+}
+
+/*
+ * known_version(model, version, published): the number of a version that there
+ * is, for SQL. NULL is the live one; if there is none, NULL or, published, an error.
+ */
+Datum
+leadscore_known_version(PG_FUNCTION_ARGS)
+{
+	char	   *name = ls_model_name_arg(fcinfo, 0, "the name of a model");
+	int			version = PG_ARGISNULL(1) ? LS_LIVE : PG_GETARG_INT32(1);
+	bool		published = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	LsModel    *model;
+	Datum		values[2];
+
+	SPI_connect();
+	model = load_version(CurrentMemoryContext, name, version == LS_LIVE && !published ? LS_DRAFT : version, values);
+	if (version == LS_LIVE)
+		version = model->live_version;
+	SPI_finish();
+	if (version == 0 && PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(version);
 }
 
 /* A column that a model names, or an error that says which it should be. */

@@ -66,7 +66,9 @@ rule_error_callback(void *arg)
 		internalerrposition(position);
 		internalerrquery(context->text);
 	}
-	if (context->stored && ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+	/* a label of an enum is a value, and not to be read as one is a data exception */
+	if (context->stored && (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+							ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_DATA_EXCEPTION))
 		errhint("Tables, types or functions changed since the rule was added: undo that, or drop_rule, add_rule and publish the model again.");
 	errcontext("%s of rule \"%s\" of model \"%s\"",
 			   context->numeric ? "points" : "condition", context->rule, context->model);
@@ -176,34 +178,12 @@ parse_one_expression(const char *text)
 	return target->val;
 }
 
-/*
- * A score must not depend on when, or by whom, it is computed: it is kept and
- * ages by itself. The functions and keywords that read the clock or the user.
- */
-static bool
-depends_on_session(Node *node, void *context)
+static void
+null_points(void)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, SQLValueFunction))
-		return true;
-	if (IsA(node, FuncExpr))
-	{
-		switch (((FuncExpr *) node)->funcid)
-		{
-			case F_NOW:
-			case F_TRANSACTION_TIMESTAMP:
-			case F_STATEMENT_TIMESTAMP:
-			case F_AGE_TIMESTAMPTZ:
-			case F_AGE_TIMESTAMP:
-			case F_CURRENT_USER:
-			case F_SESSION_USER:
-				return true;
-			default:
-				break;
-		}
-	}
-	return expression_tree_walker(node, depends_on_session, context);
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("points must not be null")));
 }
 
 /* Analyse a parsed expression over the rows of rel. */
@@ -212,25 +192,30 @@ analyse_expression(Node *raw, Relation rel, const char *text, bool numeric)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *item;
+	List	   *clock_words;
 	Node	   *expr;
 
 	pstate->p_sourcetext = text;
 	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(pstate, item, true, true, true);
 
+	clock_words = ls_session_clock_words(raw);
 	expr = transformExpr(pstate, raw, EXPR_KIND_CHECK_CONSTRAINT);
 	if (numeric)
 	{
 		Oid			type = exprType(expr);
 		Node	   *coerced = NULL;
 
+		if (type == UNKNOWNOID && IsA(expr, Const) && ((Const *) expr)->constisnull)
+			null_points();
 		if (TypeCategory(type) == TYPCATEGORY_NUMERIC)
 			coerced = coerce_to_target_type(pstate, expr, type, FLOAT8OID, -1,
 											COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
 		if (coerced == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("points must be a number, not type %s", format_type_be(type)),
+					 errmsg("points must be a number, not %s",
+							type == UNKNOWNOID ? "a string" : psprintf("type %s", format_type_be(type))),
 					 parser_errposition(pstate, exprLocation(expr))));
 		expr = coerced;
 	}
@@ -244,12 +229,7 @@ analyse_expression(Node *raw, Relation rel, const char *text, bool numeric)
 				 errmsg("a volatile function cannot be used in a rule"),
 				 errdetail("The same row must always get the same points."),
 				 errhint("Use functions that are IMMUTABLE or STABLE.")));
-	if (depends_on_session(expr, NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("a rule cannot depend on the current time or user"),
-				 errdetail("Scores are kept, and age by themselves: nothing computes them again when the clock moves."),
-				 errhint("Let an event rule feed a component with a half-life, or give valid_from and valid_until.")));
+	ls_session_check(expr, clock_words);
 	free_parsestate(pstate);
 	return (Expr *) expr;
 }
@@ -264,9 +244,7 @@ check_constant_points(Expr *expr)
 	if (!IsA(folded, Const))
 		return;
 	if (((Const *) folded)->constisnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("points must not be null")));
+		null_points();
 	points = DatumGetFloat8(((Const *) folded)->constvalue);
 	if (isnan(points) || isinf(points))
 		ereport(ERROR,
@@ -330,6 +308,7 @@ ls_expression_sql(Expr *expr, Oid relid, const char *alias)
 /* which columns a raw expression names, and whether relid, or other, has each of them */
 typedef struct FitContext
 {
+	const LsModel *model;
 	Oid			relid;
 	Oid			other;			/* InvalidOid: none */
 	bool		fits;
@@ -337,9 +316,10 @@ typedef struct FitContext
 } FitContext;
 
 static bool
-is_column_of(List *fields, Oid relid)
+is_column_of(List *fields, Oid relid, const LsModel *model)
 {
 	const char *relname = get_rel_name(relid);
+	Oid			rival = relid == model->leads ? model->events : model->leads;
 	Node	   *column = llast(fields);
 
 	if (list_length(fields) > 1)
@@ -350,8 +330,11 @@ is_column_of(List *fields, Oid relid)
 		if (!IsA(table, String) || strcmp(strVal(table), relname) != 0)
 			return false;
 	}
-	return !IsA(column, String) || get_attnum(relid, strVal(column)) != InvalidAttrNumber ||
-		strcmp(strVal(column), relname) == 0;
+	if (!IsA(column, String) || get_attnum(relid, strVal(column)) != InvalidAttrNumber)
+		return true;
+	/* the row as a whole, unless the other table has a column of the name */
+	return strcmp(strVal(column), relname) == 0 &&
+		(list_length(fields) > 1 || !OidIsValid(rival) || get_attnum(rival, strVal(column)) == InvalidAttrNumber);
 }
 
 static bool
@@ -366,8 +349,8 @@ column_fits_walker(Node *node, void *arg)
 		List	   *fields = ((ColumnRef *) node)->fields;
 
 		context->any_column = true;
-		if (!is_column_of(fields, context->relid) &&
-			!(OidIsValid(context->other) && is_column_of(fields, context->other)))
+		if (!is_column_of(fields, context->relid, context->model) &&
+			!(OidIsValid(context->other) && is_column_of(fields, context->other, context->model)))
 			context->fits = false;
 		return false;
 	}
@@ -375,14 +358,15 @@ column_fits_walker(Node *node, void *arg)
 }
 
 /*
- * Could this text be about rows of relid, or about those and, if it is given,
- * rows of other? Decided by the names of the columns alone, so that nothing has
+ * Could this condition, or these points (numeric), be about rows of relid, or about
+ * those and, if it is given, rows of other? Decided by the names of the columns alone, so that nothing has
  * to be tried and rolled back.
  */
 bool
-ls_condition_fits(const char *text, Oid relid, Oid other, const char *rule, const char *model, bool *any_column)
+ls_condition_fits(const LsModel *model, Oid relid, Oid other, const char *rule, const char *text, bool numeric,
+				  bool *any_column)
 {
-	RuleContext rule_context = {text, rule, model, false, false};
+	RuleContext rule_context = {text, rule, model->name, numeric, false};
 	ErrorContextCallback callback;
 	FitContext	context;
 
@@ -391,6 +375,7 @@ ls_condition_fits(const char *text, Oid relid, Oid other, const char *rule, cons
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 
+	context.model = model;
 	context.relid = relid;
 	context.other = other;
 	context.fits = true;

@@ -266,10 +266,10 @@ refuse_both(const LsModel *model, const char *rule, const char *condition, const
 	bool		any_column;
 
 	if (!OidIsValid(model->events) ||
-		(ls_condition_fits(condition, relid, InvalidOid, rule, model->name, &any_column) &&
-		 ls_condition_fits(points, relid, InvalidOid, rule, model->name, &any_column)) ||
-		!ls_condition_fits(condition, model->leads, model->events, rule, model->name, &any_column) ||
-		!ls_condition_fits(points, model->leads, model->events, rule, model->name, &any_column))
+		(ls_condition_fits(model, relid, InvalidOid, rule, condition, false, &any_column) &&
+		 ls_condition_fits(model, relid, InvalidOid, rule, points, true, &any_column)) ||
+		!ls_condition_fits(model, model->leads, model->events, rule, condition, false, &any_column) ||
+		!ls_condition_fits(model, model->leads, model->events, rule, points, true, &any_column))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -309,15 +309,15 @@ rule_is_event(const LsModel *model, const LsComponent *component, const char *ru
 	if (component->half_life != 0 || only_events)
 	{
 		/* a condition that can only be about the lead gets a clear refusal later */
-		event = ls_condition_fits(condition, model->events, InvalidOid, rule, model->name, &any_column);
+		event = ls_condition_fits(model, model->events, InvalidOid, rule, condition, false, &any_column);
 		if (event || !any_column)
 			return true;
-		return !ls_condition_fits(condition, model->leads, InvalidOid, rule, model->name, &any_column);
+		return !ls_condition_fits(model, model->leads, InvalidOid, rule, condition, false, &any_column);
 	}
-	lead = ls_condition_fits(condition, model->leads, InvalidOid, rule, model->name, &any_column) &&
-		ls_condition_fits(points, model->leads, InvalidOid, rule, model->name, &any_column);
-	event = ls_condition_fits(condition, model->events, InvalidOid, rule, model->name, &any_column) &&
-		ls_condition_fits(points, model->events, InvalidOid, rule, model->name, &any_column);
+	lead = ls_condition_fits(model, model->leads, InvalidOid, rule, condition, false, &any_column) &&
+		ls_condition_fits(model, model->leads, InvalidOid, rule, points, true, &any_column);
+	event = ls_condition_fits(model, model->events, InvalidOid, rule, condition, false, &any_column) &&
+		ls_condition_fits(model, model->events, InvalidOid, rule, points, true, &any_column);
 	if (lead && event && any_column)
 		ereport(ERROR,
 				(errcode(ERRCODE_AMBIGUOUS_COLUMN),
@@ -370,6 +370,11 @@ add_rule(FunctionCallInfo fcinfo, const char *points)
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("the draft of model \"%s\" already has a rule \"%s\"", model->name, name),
 					 errhint("leadscore.drop_rule('%s', '%s') drops it.", model->name, name)));
+	if (model->nrules >= LS_MAX_RULES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a model can have at most %d rules", LS_MAX_RULES),
+				 errhint("Make one rule of those that give points by the value of one column: with CASE as its points.")));
 	component = &model->components[find_component(model, component_name)];
 
 	if (!PG_ARGISNULL(5) && PG_GETARG_INT32(5) < 1)

@@ -16,12 +16,14 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -32,8 +34,6 @@
 PG_FUNCTION_INFO_V1(leadscore_judge);
 
 /* ---- noting and telling ---- */
-
-#define TOLD_MAX	256
 
 /* What is told of a rule that failed: message is what PostgreSQL said. */
 char *
@@ -60,42 +60,37 @@ ls_rule_error_store(const LsModel *model, const LsRule *rule, const char *messag
 	SPI_finish();
 }
 
-/* Was this told to the session? It is, once this returns. */
-static bool
-told_before(const LsModel *model, const char *message)
+/*
+ * Was the session told that this rule fails? It is, once this returns. By a hash:
+ * should two rules share one, the second goes without its warning.
+ */
+bool
+ls_told_before(const LsModel *model, const LsRule *rule)
 {
-	static List *told = NIL;
-	MemoryContext old;
-	ListCell   *cell;
-	char	   *text;
+	static HTAB *told = NULL;
+	char	   *name = psprintf("%d %s %s", model->version, quote_identifier(model->name), rule->name);
+	uint64		key = hash_bytes_extended((const unsigned char *) name, strlen(name), 0);
+	bool		found;
 
-	text = psprintf("%d %s", model->version, message);
-	foreach(cell, told)
+	if (told == NULL)
 	{
-		if (strcmp(lfirst(cell), text) == 0)
-			return true;
+		HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(uint64)};
+
+		told = hash_create("leadscore rules told of", 16, &ctl, HASH_ELEM | HASH_BLOBS);
 	}
-	if (list_length(told) >= TOLD_MAX)
-	{
-		list_free_deep(told);
-		told = NIL;
-	}
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	told = lappend(told, pstrdup(text));
-	MemoryContextSwitchTo(old);
-	return false;
+	(void) hash_search(told, &key, HASH_ENTER, &found);
+	pfree(name);
+	return found;
 }
 
 /* Tell of one rule that failed for a row, once a session. */
 void
 ls_failure_tell(const LsModel *model, const LsRule *rule, const char *message)
 {
-	char	   *text = ls_failure_text(model, rule, message);
-
-	if (!told_before(model, text))
+	if (!ls_told_before(model, rule))
 		ereport(WARNING,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-				 errmsg("%s", text),
+				 errmsg("%s", ls_failure_text(model, rule, message)),
 				 errdetail("The rule counts as not matched where it fails. This warning comes once a session.")));
 }
 
@@ -137,7 +132,7 @@ ls_failures_report(const LsFailures *failures, bool store)
 		text = ls_failure_text(model, rule, failures->messages[i]);
 		if (store)
 			ls_rule_error_store(model, rule, text, failures->rows[i]);
-		if (store || !told_before(model, text))
+		if (store || !ls_told_before(model, rule))
 			ereport(WARNING,
 					(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 					 errmsg("%s", text),

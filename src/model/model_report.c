@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 
+#include "model/eval_int.h"
 #include "model/model.h"
 #include "score/score.h"
 
@@ -96,6 +97,42 @@ ls_user_cursor(const char *sql, int nargs, Oid *types, Datum *values, LsRowCallb
 	PG_END_TRY();
 	AtEOXact_GUC(true, level);
 	MemoryContextDelete(batch);
+}
+
+static void
+key_error_callback(void *arg)
+{
+	const LsModel *model = arg;
+
+	errcontext("key of a lead of model \"%s\": column \"%s\" of table \"%s\"", model->name, model->lead_key,
+			   get_rel_name(model->leads));
+}
+
+/* Queries cast the key they are asked for: what is no key is an error that says so. */
+static void
+check_key(LsModel *model, Datum lead)
+{
+	ErrorContextCallback callback;
+	LsSettings	settings;
+	Oid			input;
+	Oid			ioparam;
+
+	callback.callback = key_error_callback;
+	callback.arg = model;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	getTypeInputInfo(model->key_type, &input, &ioparam);
+	ls_settings_enter(&settings);
+	PG_TRY();
+	{
+		(void) OidInputFunctionCall(input, TextDatumGetCString(lead), ioparam, -1);
+	}
+	PG_FINALLY();
+	{
+		ls_settings_leave(&settings);
+	}
+	PG_END_TRY();
+	error_context_stack = callback.previous;
 }
 
 /*
@@ -186,6 +223,7 @@ leadscore_hottest(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_ROW_COUNT_IN_LIMIT_CLAUSE),
 				 errmsg("the number of leads must not be negative")));
+	ls_kept_check(model);
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	ls_user_query(psprintf("SELECT s.lead::text, s.score FROM %s s%s"
@@ -253,6 +291,7 @@ ls_take_account(LsModel *model, Datum lead, TimestampTz at)
 	char	   *sql;
 	int			column = 2;
 
+	check_key(model, lead);
 	ls_past_apply(model, lead, at, &lead_values[1]);
 	ls_judge_begin(model);
 	SPI_connect();
@@ -452,6 +491,7 @@ score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 	bool		isnull = true;
 	Asking		asking;
 
+	check_key(model, values[0]);
 	begin_asking(&asking, model, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	ls_model_analyse(model);
 	ls_past_apply(model, values[0], at, &values[2]);
@@ -493,6 +533,8 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	Score		score;
 	bool		isnull = true;
 
+	check_key(model, values[0]);
+	ls_kept_check(model);
 	SPI_connect();
 	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s $1::%s",
 						ls_relation_name(ls_model_score_relid(model, false)), ls_visible_leads_clause(model),

@@ -275,6 +275,7 @@ leadscore_grades(PG_FUNCTION_ARGS)
 	grading.at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(5));
 	grade_steps(fcinfo, 3, &model->components[grading.fit], grading.fit_steps);
 	grade_steps(fcinfo, 4, &model->components[grading.engagement], grading.engagement_steps);
+	ls_kept_check(model);
 	InitMaterializedSRF(fcinfo, 0);
 	grading.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SPI_connect();

@@ -16,22 +16,29 @@ ORDER BY v.model, v.version;
 COMMENT ON VIEW leadscore.versions IS 'versions of scoring models: state (draft, live, old), who published them when, and how many components and enabled rules they have';
 GRANT SELECT ON leadscore.versions TO PUBLIC;
 
+CREATE FUNCTION leadscore.known_version(model text, version int, published bool)
+RETURNS int
+AS 'MODULE_PATHNAME', 'leadscore_known_version' LANGUAGE C STABLE;
+COMMENT ON FUNCTION leadscore.known_version(text, int, bool) IS
+'internal: the version, or an error if the model has none of that number; NULL: the live one, and NULL, or an error if it must be published, if there is none';
+
 CREATE FUNCTION leadscore.describe(model text, version int DEFAULT 0,
 	OUT what text, OUT name text, OUT description text)
 RETURNS SETOF record LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT i.what, i.name, i.description
-	FROM (
+	FROM leadscore.known_version(describe.model, describe.version, false) AS k(version),
+		LATERAL (
 		SELECT 1 AS part, 0 AS ordinal, 'total' AS what, NULL::text AS name,
 			   pg_catalog.concat_ws(', ', 'at least ' || v.lo, 'at most ' || v.hi) AS description
 		FROM leadscore.model_version v
-		WHERE v.model = describe.model AND v.version = describe.version AND (v.lo IS NOT NULL OR v.hi IS NOT NULL)
+		WHERE v.model = describe.model AND v.version = k.version AND (v.lo IS NOT NULL OR v.hi IS NOT NULL)
 		UNION ALL
 		SELECT 2, c.ordinal, 'component', c.component,
 			   pg_catalog.concat_ws(', ', CASE WHEN c.half_life IS NULL THEN 'does not age' ELSE 'half-life ' || c.half_life::text END,
 									'at least ' || c.lo, 'at most ' || c.hi)
 		FROM leadscore.component c
-		WHERE c.model = describe.model AND c.version = describe.version
+		WHERE c.model = describe.model AND c.version = k.version
 		UNION ALL
 		SELECT 3, r.ordinal, 'rule', r.rule,
 			   pg_catalog.concat(r.component, ', ', r.source, ': ', r.condition, ' gives ', r.points,
@@ -39,15 +46,15 @@ BEGIN ATOMIC
 								 ', from ' || r.valid_from::text, ', until ' || r.valid_until::text,
 								 CASE WHEN NOT r.enabled THEN ' (disabled)' END)
 		FROM leadscore.rule r
-		WHERE r.model = describe.model AND r.version = describe.version
+		WHERE r.model = describe.model AND r.version = k.version
 		UNION ALL
 		SELECT 4, (pg_catalog.row_number() OVER (ORDER BY b.least DESC))::int, 'band', b.band, 'from ' || b.least
 		FROM leadscore.band b
-		WHERE b.model = describe.model AND b.version = describe.version) i
+		WHERE b.model = describe.model AND b.version = k.version) i
 	ORDER BY i.part, i.ordinal;
 END;
 COMMENT ON FUNCTION leadscore.describe(text, int) IS
-'what a version of a model (0: the draft) holds, a line for the bounds of the total, each component, rule and band';
+'what a version of a model (0: the draft; NULL: the live one) holds, a line for the bounds of the total, each component, rule and band';
 
 CREATE FUNCTION leadscore.diff(model text, from_version int DEFAULT NULL, to_version int DEFAULT 0,
 	OUT change text, OUT what text, OUT name text, OUT before text, OUT after text)
@@ -55,15 +62,14 @@ RETURNS SETOF record LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT CASE WHEN a.what IS NULL THEN 'added' WHEN b.what IS NULL THEN 'removed' ELSE 'changed' END,
 		   coalesce(a.what, b.what), coalesce(a.name, b.name), a.description, b.description
-	FROM leadscore.describe(diff.model, coalesce(diff.from_version,
-			(SELECT m.live_version FROM leadscore.model m WHERE m.model = diff.model))) a
+	FROM leadscore.describe(diff.model, diff.from_version) a
 	FULL JOIN leadscore.describe(diff.model, diff.to_version) b
 		ON (b.what || ' ' || coalesce(b.name, '')) = (a.what || ' ' || coalesce(a.name, ''))
 	WHERE a.description IS DISTINCT FROM b.description
 	ORDER BY pg_catalog.array_position(ARRAY['total', 'component', 'rule', 'band'], coalesce(a.what, b.what)), 3;
 END;
 COMMENT ON FUNCTION leadscore.diff(text, int, int) IS
-'what changed between two versions of a model: by default from the live one to the draft (version 0)';
+'what changed between two versions of a model: by default from the live one (from nothing, if there is none) to the draft (version 0)';
 
 CREATE FUNCTION leadscore.revert(model text, version int, note text DEFAULT NULL)
 RETURNS int
@@ -137,7 +143,7 @@ BEGIN ATOMIC
 			ORDER BY b.least DESC LIMIT 1)
 	FROM (SELECT i.at, i.n, v.version, leadscore.score_of(curve.model, curve.lead, i.at, v.version) AS score
 		  FROM pg_catalog.unnest(curve.instants) WITH ORDINALITY i(at, n),
-			   (SELECT coalesce(curve.version, m.live_version) AS version FROM leadscore.model m WHERE m.model = curve.model) v) p
+			   leadscore.known_version(curve.model, curve.version, true) AS v(version)) p
 	ORDER BY p.n;
 END;
 COMMENT ON FUNCTION leadscore.curve(text, text, timestamptz[], int) IS
@@ -149,7 +155,7 @@ CREATE FUNCTION leadscore.grades(model text, fit text DEFAULT 'fit', engagement 
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_grades' LANGUAGE C STABLE;
 COMMENT ON FUNCTION leadscore.grades(text, text, text, float8[], float8[], timestamptz) IS
-'two-axis grade A1 .. D4 of every stored score: the letter from what one component contributes at the instant, the digit from another; steps are the least points for A, B, C and for 1, 2, 3, by default 75, 50 and 25 % of the component''s upper bound';
+'two-axis grade A1 .. D4 of every stored score: the letter from what one component contributes at the instant, the digit from another; steps are the least points for A, B, C and for 1, 2, 3, by default 75, 50 and 25 % of the component''s upper bound; an error while stored scores are out of date (leadscore.not_kept)';
 
 CREATE VIEW leadscore.grade AS
 SELECT m.model, g.lead, g.grade, g.fit_points, g.engagement_points

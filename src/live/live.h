@@ -7,6 +7,7 @@
  *	live_trigger.c	evaluates the rules over the changed rows,
  *	live_fold.c		adds up what they give and take, per lead,
  *	live_store.c	applies that to the stored scores, lead by lead in key order,
+ *	live_row.c		whose rows it finds, locks and writes,
  *	live_index.c	and enters these into the indexes,
  *	live_band.c		writes down who went over or under a band's threshold.
  *
@@ -151,6 +152,7 @@ typedef struct LiveDelta
 	bool		vanished;		/* its row was deleted */
 	bool		changed;		/* some component below is not empty */
 	bool		settle;			/* only see to its band and what is due */
+	bool		of_lead;		/* the lead itself changed, not only its events */
 	TimestampTz later;			/* the earliest instant yet to come; else DT_NOEND */
 	struct LiveComputed *preset;	/* what it comes to, unless somebody else changed it */
 	LiveTouch  *touches;
@@ -171,6 +173,7 @@ typedef struct LiveFold
 	LiveModel  *model;
 	TimestampTz now;
 	const char *cause;
+	const char *lead_cause;		/* of changes of a lead itself */
 	bool		silent;			/* write no crossings */
 	bool		no_events;		/* there are none left: see ls_live_preset */
 	bool		no_leads;
@@ -188,6 +191,7 @@ typedef struct LiveFold
 
 extern LiveFold *ls_live_fold_begin(LiveModel *model, TimestampTz now, const char *cause);
 extern LiveDelta *ls_live_fold_lead(LiveFold *fold, Datum key);
+extern void ls_live_fold_rename(LiveFold *fold, LiveDelta *delta, Datum key);
 extern void ls_live_fold_add(LiveFold *fold, LiveDelta *delta, int component,
 							 double points, TimestampTz at, bool added);
 extern LiveDelta **ls_live_fold_sorted(LiveFold *fold);
@@ -249,6 +253,7 @@ extern void ls_live_indexes_close(LiveIndexes *indexes);
 typedef struct LiveComputed
 {
 	bool		exists;			/* there is a row of the lead */
+	Datum		key;			/* as that row has it; not set by ls_live_preset */
 	Score		score;
 	TimestampTz later;			/* the earliest event yet to come, not counted */
 } LiveComputed;

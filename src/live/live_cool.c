@@ -49,10 +49,18 @@ for_leads(LiveModel *live, const char *sql, int nargs, Oid *types, Datum *values
 	Portal		portal;
 	int			level;
 
+	/*
+	 * The leads that there are now: a snapshot taken before a command waited for
+	 * its locks, or at the start of the transaction, may lack some of them. Those
+	 * of a transaction that cannot see what it would have to change fail it.
+	 */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 	level = ls_portable_settings();
 	ls_become_owner(&caller);
 	portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, values, NULL, true, 0);
+	PopActiveSnapshot();
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
 	for (;;)

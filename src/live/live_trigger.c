@@ -359,6 +359,9 @@ lead_row(TupleTableSlot *slot, bool added, void *arg)
 	if (isnull)
 		return;
 	delta = ls_live_fold_lead(change->fold, key);
+	delta->of_lead = true;
+	if (added && !datum_image_eq(delta->key, key, change->live->key_byval, change->live->key_len))
+		ls_live_fold_rename(change->fold, delta, key);
 	if (!added)
 		delta->vanished = true;
 	else if (delta->vanished)

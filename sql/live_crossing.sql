@@ -60,6 +60,26 @@ SELECT pg_sleep(0.5);
 SELECT cool('lc');
 SELECT * FROM verify('lc');
 SELECT * FROM lc.crossed WHERE lead = '5';
+-- several bands and events passed between two looks: each crossing has its own instant
+INSERT INTO lc.lead VALUES (6, 'l6@example.com', NULL, 'lead');
+INSERT INTO lc.event (lead_id, kind, at) SELECT 6, 'demo', now() - interval '10 days' + g * interval '0.2 seconds' FROM generate_series(-2, 0) g;
+UPDATE lc.lead SET sector = 'saas' WHERE lead_id = 6;
+INSERT INTO lc.event (lead_id, kind, at) VALUES (6, 'demo', now() + interval '0.2 seconds'), (6, 'complaint', now() + interval '0.4 seconds');
+SELECT pg_sleep(0.6);
+SELECT cool('lc');
+SELECT c.*, (SELECT e.kind FROM lc.event e WHERE e.lead_id = 6 AND e.at = x.at) AS at_the_event
+FROM (SELECT *, row_number() OVER () FROM lc.crossed WHERE lead = '6') c
+JOIN (SELECT at, row_number() OVER (ORDER BY id) FROM leadscore.crossing WHERE model = 'lc' AND lead = '6') x USING (row_number);
+SELECT count(*) FROM verify('lc');
+CREATE TABLE lc.quick (id int PRIMARY KEY, at timestamptz);
+INSERT INTO lc.quick VALUES (1);
+SELECT create_model('lq', 'lc.quick', 'lc.quick', event_lead => 'id'), add_component('lq', 'c', half_life => '1 second'),
+	add_rule('lq', 'c', 'any', 'at IS NOT NULL', 100, source => 'event'), add_band('lq', 'warm', 30), add_band('lq', 'hot', 80), publish('lq') \g /dev/null
+UPDATE lc.quick SET at = now();
+SELECT pg_sleep(1.9);
+SELECT cool('lq');
+SELECT from_band, to_band, round(score) AS score, cause FROM crossing WHERE model = 'lq' ORDER BY id;
+SELECT drop_model('lq') \g /dev/null
 
 -- a stage move, refused and allowed; NOTIFY; nothing of it fails the writer
 SELECT on_crossing('lc', 'nix');

@@ -61,6 +61,9 @@ typedef struct LiveModel
 	FmgrInfo	key_cmp;
 	FmgrInfo	key_hash;			/* fn_oid invalid: not hashable */
 	Oid			key_output;
+	Oid			key_input;
+	Oid			key_ioparam;
+	bool		key_text_plain;		/* no setting changes how it is written */
 	Oid			key_eq;				/* operator */
 	RegProcedure key_eq_proc;
 	int16		event_int_len;		/* an integer of another width; else 0 */
@@ -199,6 +202,7 @@ extern void ls_live_fold_end(LiveFold *fold);
 extern int	ls_live_compare_keys(const LiveModel *model, Datum a, Datum b);
 
 /* live_trigger.c */
+extern LiveFold *ls_live_fold_to_come(LiveModel *live, const char *cause);
 extern LiveFold *ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only,
 									bool added, const char *cause);
 
@@ -305,6 +309,7 @@ extern void ls_live_settle_all(LiveModel *model, TimestampTz newest_event);
 extern void ls_live_init(void);
 
 extern char *ls_live_key_text(const LiveModel *model, Datum key);
+extern Datum ls_live_key_of_text(const LiveModel *model, char *text);
 
 /* Columns of a score table; the first three are the model part's. */
 #define SCORE_TABLE_LEAD	1

@@ -15,7 +15,8 @@ CREATE TABLE leadscore.crossing (
 	stage		text,
 	stage_outcome text
 );
-CREATE INDEX crossing_lead ON leadscore.crossing (model, lead, id);
+-- a key may be as long as the index of the user's table takes, which leaves no room for another column
+CREATE INDEX crossing_lead ON leadscore.crossing USING hash (lead);
 CREATE INDEX crossing_waiting ON leadscore.crossing (model, id) WHERE stage_outcome LIKE 'waiting%';
 COMMENT ON TABLE leadscore.crossing IS
 'leads that went from one band to another (NULL: below all bands), when, with which score, and why (event, lead, ageing, publish, repair, truncate, attach, detach, deleted); stage and stage_outcome: the move that was set to follow, and what became of it';
@@ -56,9 +57,11 @@ COMMENT ON TABLE leadscore.outbox IS 'crossings that a consumer has not acknowle
 CREATE TABLE leadscore.due (
 	model		text NOT NULL,
 	lead		text NOT NULL,
-	due			timestamptz NOT NULL,
-	PRIMARY KEY (model, lead)
+	due			timestamptz NOT NULL
 );
+-- unique by the lead, however long its key is
+CREATE UNIQUE INDEX due_lead ON leadscore.due
+	(model, pg_catalog.hashtextextended(lead, 0), pg_catalog.hashtextextended(lead, 1));
 CREATE INDEX due_due ON leadscore.due (model, due);
 COMMENT ON TABLE leadscore.due IS 'leads that leadscore.cool() must look at, and when: their band ends by ageing, or an event dated in the future comes to count; may be too early, never too late';
 

@@ -83,11 +83,12 @@ static const struct
 	},
 	[REGISTER_DUE] = {
 		"INSERT INTO leadscore.due (model, lead, due) VALUES ($1, $2, $3)"
-		" ON CONFLICT (model, lead) DO UPDATE SET due = excluded.due",
+		" ON CONFLICT (model, hashtextextended(lead, 0), hashtextextended(lead, 1)) DO UPDATE SET due = excluded.due",
 		3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[FORGET_DUE] = {
-		"DELETE FROM leadscore.due WHERE model = $1 AND lead = $2",
+		"DELETE FROM leadscore.due WHERE model = $1 AND hashtextextended(lead, 0) = hashtextextended($2, 0)"
+		" AND hashtextextended(lead, 1) = hashtextextended($2, 1)",
 		2, {TEXTOID, TEXTOID}
 	}
 };

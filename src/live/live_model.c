@@ -228,6 +228,27 @@ compile_rules(LiveRules *result, MemoryContext context, const LsModel *model, Oi
 	pfree(specs);
 }
 
+/* Is a value of the type written in one way only, whatever a session's settings? */
+static bool
+has_plain_text(Oid type)
+{
+	switch (type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case NAMEOID:
+		case UUIDOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* How keys are compared, hashed, printed, and read from events. */
 static void
 prepare_keys(LiveModel *live, MemoryContext context)
@@ -250,6 +271,8 @@ prepare_keys(LiveModel *live, MemoryContext context)
 	if (OidIsValid(type->hash_proc))
 		fmgr_info_cxt(type->hash_proc, &live->key_hash, context);
 	getTypeOutputInfo(model->key_type, &live->key_output, &varlena);
+	getTypeInputInfo(model->key_type, &live->key_input, &live->key_ioparam);
+	live->key_text_plain = has_plain_text(base);
 
 	if (OidIsValid(model->events) && getBaseType(model->event_lead_type) != base &&
 		live->key_is_int && ls_is_integer(model->event_lead_type))
@@ -536,8 +559,29 @@ ls_live_model_pin(const char *name, LiveModel **model)
 	return NULL;
 }
 
+/*
+ * A key as text, as crossings name leads and cool() is told of them: the same
+ * whatever settings a session has.
+ */
 char *
 ls_live_key_text(const LiveModel *live, Datum key)
 {
-	return OidOutputFunctionCall(live->key_output, key);
+	int			level = live->key_text_plain ? 0 : ls_portable_settings();
+	char	   *text = OidOutputFunctionCall(live->key_output, key);
+
+	if (level)
+		AtEOXact_GUC(true, level);
+	return text;
+}
+
+/* The key that was written so. */
+Datum
+ls_live_key_of_text(const LiveModel *live, char *text)
+{
+	int			level = live->key_text_plain ? 0 : ls_portable_settings();
+	Datum		key = OidInputFunctionCall(live->key_input, text, live->key_ioparam, -1);
+
+	if (level)
+		AtEOXact_GUC(true, level);
+	return key;
 }

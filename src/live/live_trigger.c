@@ -484,9 +484,9 @@ hand_over(Change *change, TupleTableSlot *slot, bool added, RowCallback callback
 	MemoryContextReset(context);
 }
 
-/* The rows of a foreign table, with the rights of its owner. */
+/* The rows that a query returns (one column, the row), with the rights of the table's owner. */
 static void
-read_foreign(Change *change, bool added, RowCallback callback, void *arg, MemoryContext context)
+read_query(Change *change, const char *sql, bool added, RowCallback callback, void *arg, MemoryContext context)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsHeapTuple);
 	LiveIdentity identity;
@@ -495,8 +495,7 @@ read_foreign(Change *change, bool added, RowCallback callback, void *arg, Memory
 
 	SPI_connect();
 	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, true);
-	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT t FROM ONLY %s t", ls_relation_name(RelationGetRelid(change->rel))),
-									   0, NULL, NULL, NULL, true, 0);
+	portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true, 0);
 	ls_live_become_self(&identity);
 	do
 	{
@@ -575,7 +574,8 @@ ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only, bool adde
 		change.owner = change.rel->rd_rel->relowner;
 		map_columns(&change, root);
 		if (change.rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			read_foreign(&change, added, callback, arg, rows);
+			read_query(&change, psprintf("SELECT t FROM ONLY %s t", ls_relation_name(RelationGetRelid(change.rel))),
+					   added, callback, arg, rows);
 		else if (change.rel->rd_rel->relkind == RELKIND_RELATION)
 			read_table(&change, added, callback, arg, rows);
 		end_change(&change);
@@ -589,6 +589,30 @@ ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only, bool adde
 		ls_live_eval_end(&lead.eval);
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
+	return fold;
+}
+
+/* The leads that have events later than the start of the transaction. */
+LiveFold *
+ls_live_fold_to_come(LiveModel *live, const char *cause)
+{
+	LsModel    *model = live->model;
+	LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTransactionStartTimestamp(), cause);
+	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	EventChange events = {.live = live, .fold = fold};
+	Change		change = {.rel = table_open(model->events, AccessShareLock)};
+	LiveIdentity identity;
+
+	change.owner = change.rel->rd_rel->relowner;
+	ls_live_become_table_owner(&identity, change.owner, false);
+	begin_events(&events);
+	ls_live_become_self(&identity);
+	read_query(&change, psprintf("SELECT e FROM %s e WHERE e.%s > '%s'", ls_relation_name(model->events),
+								 quote_identifier(model->event_at), timestamptz_to_str(fold->now)),
+			   true, event_row, &events, rows);
+	end_events(&events);
+	table_close(change.rel, NoLock);
+	MemoryContextDelete(rows);
 	return fold;
 }
 

@@ -66,6 +66,7 @@ OBJS_live =		src/live/live_alter.o \
 				src/live/live_rebuild.o \
 				src/live/live_record.o \
 				src/live/live_row.o \
+				src/live/live_statement.o \
 				src/live/live_store.o \
 				src/live/live_trigger.o \
 				src/live/live_truncate.o
@@ -128,7 +129,7 @@ REGRESS_analytics =	analytics_funnel analytics_window_funnel \
 					analytics_velocity analytics_reports \
 					analytics_forecast analytics_own
 
-ISOLATION = live_writers live_truncate live_publish live_readers live_record live_partition model_alter stage_race
+ISOLATION = live_writers live_order live_truncate live_publish live_readers live_record live_partition model_alter stage_race
 
 OBJS = $(OBJS_base) $(OBJS_stage) $(OBJS_score) $(OBJS_model) $(OBJS_live) \
 	$(OBJS_pipeline) $(OBJS_analytics)

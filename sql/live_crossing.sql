@@ -101,6 +101,35 @@ INSERT INTO lc.event (lead_id, kind, at) VALUES (20, 'demo', now());
 INSERT INTO lc.event (lead_id, kind, at) VALUES (20, 'demo', now());
 SELECT lead, from_band, to_band, stage, regexp_replace(stage_outcome, ':.*', '') AS outcome FROM lc.crossed WHERE lead = '20';
 SELECT stage FROM lc.lead WHERE lead_id = 20;
+-- the event is written by a statement that is storing leads: the move would make it fail, and waits for cool()
+INSERT INTO lc.lead SELECT g, 'l' || g || '@example.com', 'saas', 'lead' FROM generate_series(21, 25) g;
+CREATE FUNCTION lc.log_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.email IS DISTINCT FROM OLD.email THEN INSERT INTO lc.event (lead_id, kind, at) VALUES (NEW.lead_id, 'demo', now()); END IF;
+	RETURN NEW;
+END $$;
+CREATE FUNCTION lc.log(lead int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO lc.event (lead_id, kind, at) VALUES (lead, 'demo', now());
+	RETURN 'saas';
+END $$;
+CREATE TRIGGER log_change BEFORE UPDATE ON lc.lead FOR EACH ROW EXECUTE FUNCTION lc.log_change();
+UPDATE lc.lead SET email = 'new@example.com' WHERE lead_id = 21;
+UPDATE lc.lead SET sector = lc.log(lead_id) WHERE lead_id = 22;
+-- in the first statement of a session, too
+\c -
+SET search_path = public, leadscore; SET timezone = 'UTC';
+UPDATE lc.lead SET email = 'other@example.com' WHERE lead_id = 25;
+DROP TRIGGER log_change ON lc.lead;
+-- one that locks a lead would not return it
+SELECT lead_id, lc.log(lead_id) FROM lc.lead WHERE lead_id = 23 FOR UPDATE;
+-- below others it is made
+INSERT INTO lc.event (lead_id, kind, at) SELECT lead_id, 'demo', now() FROM lc.lead WHERE lead_id = 24;
+SELECT lead, to_band, stage_outcome FROM lc.crossed WHERE lead::int BETWEEN 21 AND 25;
+SELECT cool('lc');
+SELECT lead, stage_outcome FROM lc.crossed WHERE lead::int BETWEEN 21 AND 25;
+SELECT lead_id, email, sector, stage FROM lc.lead WHERE lead_id > 20 ORDER BY lead_id;
+SELECT * FROM verify('lc');
 SELECT count(*) FROM crossing_effect WHERE model = 'lc';
 SELECT on_crossing('lc', 'warm', notify => false), on_crossing('lc', 'hot', notify => false);
 SELECT count(*) FROM crossing_effect WHERE model = 'lc';

@@ -6,6 +6,7 @@
  *
  *	live_trigger.c	evaluates the rules over the changed rows,
  *	live_fold.c		adds up what they give and take, per lead,
+ *	live_statement.c	for the whole statement, where that can be,
  *	live_store.c	applies that to the stored scores, lead by lead in key order,
  *	live_row.c		whose rows it finds, locks and writes,
  *	live_index.c	and enters these into the indexes,
@@ -101,6 +102,7 @@ typedef struct LiveTableData
 /* live_model.c */
 extern void ls_live_model_init(void);
 extern LiveTableData *ls_live_table_pin(Oid relid);
+extern void ls_live_table_hold(LiveTableData *table);
 extern void ls_live_table_unpin(LiveTableData *table);
 extern LiveTableData *ls_live_model_pin(const char *name, LiveModel **model);
 extern void ls_live_forget(Oid relid);
@@ -177,6 +179,7 @@ typedef struct LiveFold
 	TimestampTz now;
 	const char *cause;
 	const char *lead_cause;		/* of changes of a lead itself */
+	bool		put_off;		/* to the end of the statement: live_statement.c */
 	bool		silent;			/* write no crossings */
 	bool		no_events;		/* there are none left: see ls_live_preset */
 	bool		no_leads;
@@ -205,6 +208,12 @@ extern int	ls_live_compare_keys(const LiveModel *model, Datum a, Datum b);
 extern LiveFold *ls_live_fold_to_come(LiveModel *live, const char *cause);
 extern LiveFold *ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only,
 									bool added, const char *cause);
+
+/* live_statement.c */
+extern void ls_live_statement_init(void);
+extern LiveFold *ls_live_statement_fold(Relation rel, LiveTableData *table, LiveModel *live, int depth);
+extern void ls_live_statement_end(LiveFold *fold, int depth);
+extern bool ls_live_is_being_stored(Oid relid);
 
 /* live_truncate.c */
 

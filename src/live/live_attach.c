@@ -407,6 +407,7 @@ ls_live_init(void)
 {
 	ls_live_model_init();
 	ls_live_leaving_init();
+	ls_live_statement_init();
 	ls_scores_hook = scores_hook;
 }
 

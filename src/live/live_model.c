@@ -532,6 +532,14 @@ ls_live_table_pin(Oid relid)
 	return entry->data;
 }
 
+/* Pinned once more, as it is. */
+void
+ls_live_table_hold(LiveTableData *table)
+{
+	table->pins++;
+	pins++;
+}
+
 void
 ls_live_table_unpin(LiveTableData *table)
 {

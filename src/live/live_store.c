@@ -12,9 +12,9 @@
  * tables (live_rebuild.c) is computed under the lock with a new snapshot.
  * Statements that touch several leads take them in key order.
  *
- * One statement may fire several of our triggers (MERGE, ON CONFLICT DO UPDATE,
- * data-modifying CTEs), and triggers nest. What one of them computes from the
- * tables includes rows whose own trigger is yet to fire; adding these again
+ * One statement may fire our triggers several times, where that cannot be put off
+ * to its end (live_statement.c), and triggers nest. What one of them computes from
+ * the tables includes rows whose own trigger is yet to fire; adding these again
  * would count them twice. So a lead that was computed anew is remembered
  * (live_rebuild.c) until the next statement of the client, and computed anew by every later firing.
  */

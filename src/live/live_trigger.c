@@ -316,19 +316,18 @@ end_events(EventChange *events)
 }
 
 static void
-change_events(Change *change, LiveModel *live, int depth)
+change_events(Change *change, LiveTableData *table, LiveModel *live, int depth)
 {
 	EventChange events = {.live = live};
 	LiveIdentity identity;
 
-	events.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "event");
+	events.fold = ls_live_statement_fold(change->rel, table, live, depth);
 	ls_live_become_table_owner(&identity, change->owner, false);
 	begin_events(&events);
 	read_change(change, event_row, &events);
 	ls_live_become_self(&identity);
 	end_events(&events);
-	ls_live_apply(events.fold, depth);
-	ls_live_fold_end(events.fold);
+	ls_live_statement_end(events.fold, depth);
 }
 
 /* ----------------------------------------------------------------
@@ -446,12 +445,12 @@ lead_pairs(Change *change, LeadChange *leads)
 }
 
 static void
-change_leads(Change *change, LiveModel *live, int depth)
+change_leads(Change *change, LiveTableData *table, LiveModel *live, int depth)
 {
 	LeadChange	leads = {.live = live};
 	LiveIdentity identity;
 
-	leads.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "lead");
+	leads.fold = ls_live_statement_fold(change->rel, table, live, depth);
 	ls_live_become_table_owner(&identity, change->owner, false);
 	ls_live_eval_begin(&leads.eval, live, &live->lead_rules);
 	if (change->old_rows && change->new_rows && change->map == NULL)
@@ -463,8 +462,7 @@ change_leads(Change *change, LiveModel *live, int depth)
 		read_change(change, lead_row, &leads);
 	ls_live_become_self(&identity);
 	ls_live_eval_end(&leads.eval);
-	ls_live_apply(leads.fold, depth);
-	ls_live_fold_end(leads.fold);
+	ls_live_statement_end(leads.fold, depth);
 }
 
 /* ----------------------------------------------------------------
@@ -696,11 +694,11 @@ change_models(TriggerData *trigger, Oid relid, int depth)
 		}
 		begin_change(&change, trigger, relid);
 		if (live->model->events == relid)
-			change_events(&change, live, depth);
+			change_events(&change, table, live, depth);
 		/* what inherits from a table of leads is no lead; its partitions' rows are */
 		if (live->model->leads == relid &&
 			(relid == RelationGetRelid(change.rel) || change.rel->rd_rel->relispartition))
-			change_leads(&change, live, depth);
+			change_leads(&change, table, live, depth);
 		end_change(&change);
 	}
 	ls_live_table_unpin(table);

@@ -141,6 +141,12 @@ SELECT lead_id, kind, worth FROM lc.event WHERE at = '2026-01-01' ORDER BY id;
 SELECT record('lc', '9', 'open', fields => '{"nix": 1}');
 SELECT record('lc', '9', 'open', fields => '{"kind": "demo"}');
 SELECT record('lc', '9', 'open', fields => '{"worth": "x"}');
+SELECT record('lc', '9', 'open', fields => '["kind"]');
+-- columns that are not given have their defaults, also where their type has no NULL
+CREATE DOMAIN lc.filled AS text NOT NULL;
+ALTER TABLE lc.event ADD COLUMN extra lc.filled DEFAULT 'x';
+SELECT record('lc', '9', 'open', '2026-01-02', fields => '{"worth": 7}');
+SELECT worth, extra FROM lc.event WHERE at = '2026-01-02';
 SELECT record('lc', NULL, 'open');
 SELECT record('nix', '9', 'open');
 SELECT * FROM verify('lc');
@@ -180,6 +186,12 @@ INSERT INTO lc.event (lead_id, kind, at) VALUES (9, 'open', now());
 RESET ROLE;
 SELECT count(*) FROM score_lc WHERE score @ now() > 500;
 SELECT * FROM verify('lc');
+
+-- publishing takes leads into other bands, too: consumers hear of it
+SELECT count(*) FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish';
+SELECT drop_band('lc', 'warm'), publish('lc') > 0 AS published;
+SELECT message ->> 'lead' AS lead, message ->> 'from' AS "from", message ->> 'to' AS "to" FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish' ORDER BY id;
+SELECT add_band('lc', 'warm', 30), publish('lc') > 0 AS published;
 
 -- after meddling with the stored scores (a superuser can), repair mends one lead
 UPDATE leadscore.score_lc SET score = '1 | 5@2026-01-01T00:00:00Z/10d[,100]' WHERE lead = 9;

@@ -41,6 +41,14 @@ typedef struct LiveRules
 	const LsRule **rules;		/* as numbered in the program */
 } LiveRules;
 
+/* What the rules over a table read of its rows, their key included. */
+typedef struct LiveColumns
+{
+	bool		whole_row;
+	int			n;
+	AttrNumber *attnos;			/* unless it is the whole row */
+} LiveColumns;
+
 /* A published model as the triggers need it; read only once it is made. */
 typedef struct LiveModel
 {
@@ -51,9 +59,8 @@ typedef struct LiveModel
 	LiveRules	lead_rules;
 	LiveRules	event_rules;	/* those that only add up ... */
 	LiveRules	special_rules;	/* ... and those with a limit or a period of validity */
-	bool		lead_whole_row;	/* a rule reads the whole row of the lead */
-	int			nlead_columns;	/* else: the columns that lead rules read */
-	AttrNumber *lead_columns;
+	LiveColumns lead_columns;
+	LiveColumns event_columns;
 
 	/* the key: how it is compared, and read from an event */
 	int16		key_len;

@@ -298,12 +298,34 @@ prepare_keys(LiveModel *live, MemoryContext context)
 	}
 }
 
+/* Add a column, or those that rules read. */
+static void
+add_columns(LiveColumns *columns, const AttrNumber *attnos, int n)
+{
+	columns->attnos = columns->attnos == NULL ? palloc((n + 1) * sizeof(AttrNumber)) :
+		repalloc(columns->attnos, (columns->n + n + 1) * sizeof(AttrNumber));
+	for (int i = 0; i < n; i++)
+		columns->attnos[columns->n++] = attnos[i];
+}
+
+static void
+add_columns_of(LiveColumns *columns, const LiveRules *rules)
+{
+	const AttrNumber *attnos;
+	int			n;
+
+	if (rules->program == NULL)
+		return;
+	columns->whole_row |= ls_eval_needs_row(rules->program);
+	n = ls_eval_columns(rules->program, &attnos);
+	add_columns(columns, attnos, n);
+}
+
 static LiveModel *
 compile_model(const char *name)
 {
 	LsModel    *model = ls_model_load(name, LS_LIVE);
 	LiveModel  *live = palloc0(sizeof(LiveModel));
-	AttrNumber const *columns;
 
 	ls_model_analyse(model);
 	live->model = model;
@@ -323,12 +345,14 @@ compile_model(const char *name)
 		compile_rules(&live->event_rules, CurrentMemoryContext, model, model->events, true, false);
 		compile_rules(&live->special_rules, CurrentMemoryContext, model, model->events, true, true);
 	}
-	if (live->lead_rules.program)
+	add_columns(&live->lead_columns, &model->lead_attno, 1);
+	add_columns_of(&live->lead_columns, &live->lead_rules);
+	if (OidIsValid(model->events))
 	{
-		live->lead_whole_row = ls_eval_needs_row(live->lead_rules.program);
-		live->nlead_columns = ls_eval_columns(live->lead_rules.program, &columns);
-		live->lead_columns = palloc(Max(live->nlead_columns, 1) * sizeof(AttrNumber));
-		memcpy(live->lead_columns, columns, live->nlead_columns * sizeof(AttrNumber));
+		add_columns(&live->event_columns, &model->event_lead_attno, 1);
+		add_columns(&live->event_columns, &model->event_at_attno, 1);
+		add_columns_of(&live->event_columns, &live->event_rules);
+		add_columns_of(&live->event_columns, &live->special_rules);
 	}
 	return live;
 }

@@ -62,6 +62,7 @@ OBJS_live =		src/live/live_alter.o \
 				src/live/live_fold.o \
 				src/live/live_index.o \
 				src/live/live_model.o \
+				src/live/live_outbox.o \
 				src/live/live_partition.o \
 				src/live/live_rebuild.o \
 				src/live/live_record.o \

@@ -42,6 +42,16 @@ SELECT count(*), max(deliveries) FROM poll('all of them', lease => '0 seconds');
 SELECT count(*), max(deliveries) FROM poll('all of them', lease => '0 seconds');
 SELECT acknowledge('crm', (SELECT array_agg(id) FROM outbox)) AS not_its_own, unsubscribe('all of them');
 
+-- what would look like an empty outbox
+SELECT poll('nobody');
+SELECT acknowledge('nobody', '{1}');
+SELECT unsubscribe('nobody');
+SELECT subscribe('crm', 'nix');
+SELECT subscribe(NULL);
+SELECT poll('crm', NULL);
+SELECT poll('crm', 10, '-1 hour');
+SELECT live_options('lc', 'statement');
+
 -- cooling: a lead ages out of its band by itself; one with negative points rises
 INSERT INTO lc.event (lead_id, kind, at) VALUES (3, 'demo', now()), (4, 'complaint', now() - interval '9 days'), (4, 'open', now());
 SELECT lead, to_char(due - now(), 'DD') AS days_to_go FROM due WHERE model = 'lc' ORDER BY lead;

@@ -448,6 +448,11 @@ leadscore_live_options(PG_FUNCTION_ARGS)
 	char		nulls[] = "   ";
 
 	ls_model_check_owner(model);
+	if (!PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "row") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("form must be 'row' or null"),
+				 errdetail("Null is the form that suits the table: whole statements where that can be.")));
 	ls_model_lock(name);
 	values[0] = CStringGetTextDatum(name);
 	values[1] = PG_GETARG_DATUM(1);

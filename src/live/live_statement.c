@@ -12,8 +12,9 @@
  * statement writes have no AFTER trigger but ours and foreign keys that check.
  * Whoever else's trigger fires finds the scores that belong to the rows it sees,
  * as each of our triggers applies what it found. So it is with what logical
- * replication applies, too, which no statement ends, and in the statement that has
- * this library loaded, the first of a session.
+ * replication applies, too, which no statement ends, and in a session's first
+ * statement, where this library is loaded too late, if it is more than one plain
+ * statement of the client's (COPY, or below a function).
  *
  * Also known here is which tables are being written right now: a lead must not be
  * moved to a stage below a statement that may be about to store its row.
@@ -30,6 +31,7 @@
 #include "executor/executor.h"
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
+#include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -75,6 +77,13 @@ typedef struct Finishing
 
 static Finishing *finishing = NULL; /* the innermost */
 
+/*
+ * The client's statement that has this library loaded is under way when its first
+ * trigger fires. It has not come by our hooks, but comes by that of its end.
+ */
+static Finishing first;
+static const PlannedStmt *first_statement = NULL;
+
 #define UTILITY_PARAMETERS \
 	PlannedStmt *statement, const char *text, bool read_only_tree, ProcessUtilityContext context, \
 	ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion
@@ -83,7 +92,23 @@ static Finishing *finishing = NULL; /* the innermost */
 
 static ExecutorRun_hook_type previous_run = NULL;
 static ExecutorFinish_hook_type previous_finish = NULL;
+static ExecutorEnd_hook_type previous_end = NULL;
 static ProcessUtility_hook_type previous_utility = NULL;
+
+static void
+begin_finishing(Finishing *self, EState *estate, MemoryContext context)
+{
+	self->outer = finishing;
+	self->estate = estate;
+	self->context = context;
+	self->known = false;
+	self->only_ours = true;
+	self->relid = InvalidOid;
+	self->can_wait = false;
+	self->first = NULL;
+	self->last = &self->first;
+	finishing = self;
+}
 
 /* ----------------------------------------------------------------
  *		Who could look
@@ -147,12 +172,49 @@ only_ours_above(Relation rel)
 	return result;
 }
 
+static bool
+is_or_is_in(Oid stored, Oid relid)
+{
+	return stored == relid ||
+		(get_rel_relispartition(stored) && list_member_oid(get_partition_ancestors(stored), relid));
+}
+
+/* Is a table written by the client's statement in which we were loaded? Then collect what that changes. */
+static void
+begin_first(Relation rel)
+{
+	const PlannedStmt *statement;
+	ListCell   *cell;
+	bool		writes = false;
+	bool		ours = true;
+
+	if (loaded_by != GetCurrentStatementStartTimestamp() || first_statement != NULL ||
+		ActivePortal == NULL || list_length(ActivePortal->stmts) != 1)
+		return;
+	statement = linitial_node(PlannedStmt, ActivePortal->stmts);
+	foreach(cell, statement->resultRelations)
+	{
+		Relation	written = table_open(rt_fetch(lfirst_int(cell), statement->rtable)->relid, AccessShareLock);
+
+		writes |= is_or_is_in(RelationGetRelid(rel), RelationGetRelid(written));
+		ours &= only_ours(written->trigdesc);
+		table_close(written, NoLock);
+	}
+	if (!writes || !ours)
+		return;
+	begin_finishing(&first, NULL, AllocSetContextCreate(TopTransactionContext, "leadscore first statement",
+														ALLOCSET_SMALL_SIZES));
+	first_statement = statement;
+}
+
 /* Can what a change of the table does wait for the end of the statement? */
 static bool
 can_wait(Relation rel)
 {
 	const EState *estate;
 
+	if (finishing == NULL)
+		begin_first(rel);
 	if (finishing == NULL)
 		return false;
 	estate = finishing->estate;
@@ -226,21 +288,6 @@ ls_live_statement_end(LiveFold *fold, int depth)
 		return;
 	ls_live_apply(fold, depth);
 	ls_live_fold_end(fold);
-}
-
-static void
-begin_finishing(Finishing *self, EState *estate, MemoryContext context)
-{
-	self->outer = finishing;
-	self->estate = estate;
-	self->context = context;
-	self->known = false;
-	self->only_ours = true;
-	self->relid = InvalidOid;
-	self->can_wait = false;
-	self->first = NULL;
-	self->last = &self->first;
-	finishing = self;
 }
 
 /* The last trigger has fired. */
@@ -330,6 +377,32 @@ on_executor_finish(QueryDesc *query)
 }
 
 static void
+on_executor_end(QueryDesc *query)
+{
+	if (first_statement != NULL && query->plannedstmt == first_statement)
+	{
+		first_statement = NULL;
+		apply_put_off(&first);
+		MemoryContextDelete(first.context);
+	}
+	if (previous_end)
+		previous_end(query);
+	else
+		standard_ExecutorEnd(query);
+}
+
+static void
+on_transaction(XactEvent event, void *arg)
+{
+	(void) arg;
+	if (event == XACT_EVENT_ABORT && first_statement != NULL)
+	{
+		first_statement = NULL;
+		finishing = NULL;
+	}
+}
+
+static void
 utility(UTILITY_PARAMETERS)
 {
 	if (previous_utility)
@@ -383,13 +456,6 @@ is_locked_for_writing(Oid relid)
 	return false;
 }
 
-static bool
-is_or_is_in(Oid stored, Oid relid)
-{
-	return stored == relid ||
-		(get_rel_relispartition(stored) && list_member_oid(get_partition_ancestors(stored), relid));
-}
-
 /*
  * Is a statement, below which we are, storing or locking rows of a table? It would
  * find them changed by what it set off: an error, or a row that it does not return.
@@ -425,6 +491,9 @@ ls_live_statement_init(void)
 	ExecutorRun_hook = on_executor_run;
 	previous_finish = ExecutorFinish_hook;
 	ExecutorFinish_hook = on_executor_finish;
+	previous_end = ExecutorEnd_hook;
+	ExecutorEnd_hook = on_executor_end;
+	RegisterXactCallback(on_transaction, NULL);
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = on_utility;
 }

@@ -220,6 +220,7 @@ extern LiveFold *ls_live_fold_table(LiveModel *live, bool events, Oid relid, boo
 extern void ls_live_statement_init(void);
 extern LiveFold *ls_live_statement_fold(Relation rel, LiveTableData *table, LiveModel *live, int depth);
 extern void ls_live_statement_end(LiveFold *fold, int depth);
+extern bool ls_live_only_checks(Oid function);
 extern bool ls_live_is_being_stored(Oid relid);
 
 /* live_truncate.c */

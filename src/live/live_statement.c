@@ -116,8 +116,8 @@ begin_finishing(Finishing *self, EState *estate, MemoryContext context)
  */
 
 /* foreign keys that check look at tables, and run no code of users */
-static bool
-only_checks(Oid function)
+bool
+ls_live_only_checks(Oid function)
 {
 	return function == F_RI_FKEY_CHECK_INS || function == F_RI_FKEY_CHECK_UPD ||
 		function == F_RI_FKEY_NOACTION_DEL || function == F_RI_FKEY_NOACTION_UPD ||
@@ -134,7 +134,7 @@ only_ours(const TriggerDesc *triggers)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
-		if (TRIGGER_FOR_AFTER(trigger->tgtype) && !only_checks(trigger->tgfoid) &&
+		if (TRIGGER_FOR_AFTER(trigger->tgtype) && !ls_live_only_checks(trigger->tgfoid) &&
 			get_func_namespace(trigger->tgfoid) != schema)
 			return false;
 	}

@@ -64,9 +64,12 @@ OBJS_live =		src/live/live_alter.o \
 				src/live/live_fold.o \
 				src/live/live_index.o \
 				src/live/live_model.o \
+				src/live/live_outbox.o \
 				src/live/live_partition.o \
 				src/live/live_rebuild.o \
 				src/live/live_record.o \
+				src/live/live_row.o \
+				src/live/live_statement.o \
 				src/live/live_store.o \
 				src/live/live_trigger.o \
 				src/live/live_truncate.o
@@ -123,13 +126,13 @@ REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
 REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan model_backtest model_many model_failure model_security
-REGRESS_live =	live_bulk live_dml live_crossing live_tables live_alter live_partition live_errors live_kept live_security
+REGRESS_live =	live_bulk live_dml live_crossing live_keys live_tables live_alter live_partition live_errors live_kept live_security
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit pipeline_dml pipeline_order pipeline_batch pipeline_strict pipeline_security pipeline_score
 REGRESS_analytics =	analytics_funnel analytics_window_funnel \
 					analytics_velocity analytics_reports \
 					analytics_forecast analytics_own
 
-ISOLATION = live_writers live_kept live_publish live_readers live_record live_partition model_alter stage_race
+ISOLATION = live_writers live_order live_truncate live_kept live_publish live_readers live_record live_partition model_alter stage_race
 
 OBJS = $(OBJS_base) $(OBJS_stage) $(OBJS_score) $(OBJS_model) $(OBJS_live) \
 	$(OBJS_pipeline) $(OBJS_analytics)

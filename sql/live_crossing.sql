@@ -42,6 +42,16 @@ SELECT count(*), max(deliveries) FROM poll('all of them', lease => '0 seconds');
 SELECT count(*), max(deliveries) FROM poll('all of them', lease => '0 seconds');
 SELECT acknowledge('crm', (SELECT array_agg(id) FROM outbox)) AS not_its_own, unsubscribe('all of them');
 
+-- what would look like an empty outbox
+SELECT poll('nobody');
+SELECT acknowledge('nobody', '{1}');
+SELECT unsubscribe('nobody');
+SELECT subscribe('crm', 'nix');
+SELECT subscribe(NULL);
+SELECT poll('crm', NULL);
+SELECT poll('crm', 10, '-1 hour');
+SELECT live_options('lc', 'statement');
+
 -- cooling: a lead ages out of its band by itself; one with negative points rises
 INSERT INTO lc.event (lead_id, kind, at) VALUES (3, 'demo', now()), (4, 'complaint', now() - interval '9 days'), (4, 'open', now());
 SELECT lead, to_char(due - now(), 'DD') AS days_to_go FROM due WHERE model = 'lc' ORDER BY lead;
@@ -60,6 +70,26 @@ SELECT pg_sleep(0.5);
 SELECT cool('lc');
 SELECT * FROM verify('lc');
 SELECT * FROM lc.crossed WHERE lead = '5';
+-- several bands and events passed between two looks: each crossing has its own instant
+INSERT INTO lc.lead VALUES (6, 'l6@example.com', NULL, 'lead');
+INSERT INTO lc.event (lead_id, kind, at) SELECT 6, 'demo', now() - interval '10 days' + g * interval '0.2 seconds' FROM generate_series(-2, 0) g;
+UPDATE lc.lead SET sector = 'saas' WHERE lead_id = 6;
+INSERT INTO lc.event (lead_id, kind, at) VALUES (6, 'demo', now() + interval '0.2 seconds'), (6, 'complaint', now() + interval '0.4 seconds');
+SELECT pg_sleep(0.6);
+SELECT cool('lc');
+SELECT c.*, (SELECT e.kind FROM lc.event e WHERE e.lead_id = 6 AND e.at = x.at) AS at_the_event
+FROM (SELECT *, row_number() OVER () FROM lc.crossed WHERE lead = '6') c
+JOIN (SELECT at, row_number() OVER (ORDER BY id) FROM leadscore.crossing WHERE model = 'lc' AND lead = '6') x USING (row_number);
+SELECT count(*) FROM verify('lc');
+CREATE TABLE lc.quick (id int PRIMARY KEY, at timestamptz);
+INSERT INTO lc.quick VALUES (1);
+SELECT create_model('lq', 'lc.quick', 'lc.quick', event_lead => 'id'), add_component('lq', 'c', half_life => '1 second'),
+	add_rule('lq', 'c', 'any', 'at IS NOT NULL', 100, source => 'event'), add_band('lq', 'warm', 30), add_band('lq', 'hot', 80), publish('lq') \g /dev/null
+UPDATE lc.quick SET at = now();
+SELECT pg_sleep(1.9);
+SELECT cool('lq');
+SELECT from_band, to_band, round(score) AS score, cause FROM crossing WHERE model = 'lq' ORDER BY id;
+SELECT drop_model('lq') \g /dev/null
 
 -- a stage move, refused and allowed; NOTIFY; nothing of it fails the writer
 SELECT on_crossing('lc', 'nix');
@@ -81,6 +111,35 @@ INSERT INTO lc.event (lead_id, kind, at) VALUES (20, 'demo', now());
 INSERT INTO lc.event (lead_id, kind, at) VALUES (20, 'demo', now());
 SELECT lead, from_band, to_band, stage, regexp_replace(stage_outcome, ':.*', '') AS outcome FROM lc.crossed WHERE lead = '20';
 SELECT stage FROM lc.lead WHERE lead_id = 20;
+-- the event is written by a statement that is storing leads: the move would make it fail, and waits for cool()
+INSERT INTO lc.lead SELECT g, 'l' || g || '@example.com', 'saas', 'lead' FROM generate_series(21, 25) g;
+CREATE FUNCTION lc.log_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.email IS DISTINCT FROM OLD.email THEN INSERT INTO lc.event (lead_id, kind, at) VALUES (NEW.lead_id, 'demo', now()); END IF;
+	RETURN NEW;
+END $$;
+CREATE FUNCTION lc.log(lead int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO lc.event (lead_id, kind, at) VALUES (lead, 'demo', now());
+	RETURN 'saas';
+END $$;
+CREATE TRIGGER log_change BEFORE UPDATE ON lc.lead FOR EACH ROW EXECUTE FUNCTION lc.log_change();
+UPDATE lc.lead SET email = 'new@example.com' WHERE lead_id = 21;
+UPDATE lc.lead SET sector = lc.log(lead_id) WHERE lead_id = 22;
+-- in the first statement of a session, too
+\c -
+SET search_path = public, leadscore; SET timezone = 'UTC';
+UPDATE lc.lead SET email = 'other@example.com' WHERE lead_id = 25;
+DROP TRIGGER log_change ON lc.lead;
+-- one that locks a lead would not return it
+SELECT lead_id, lc.log(lead_id) FROM lc.lead WHERE lead_id = 23 FOR UPDATE;
+-- below others it is made
+INSERT INTO lc.event (lead_id, kind, at) SELECT lead_id, 'demo', now() FROM lc.lead WHERE lead_id = 24;
+SELECT lead, to_band, stage_outcome FROM lc.crossed WHERE lead::int BETWEEN 21 AND 25;
+SELECT cool('lc');
+SELECT lead, stage_outcome FROM lc.crossed WHERE lead::int BETWEEN 21 AND 25;
+SELECT lead_id, email, sector, stage FROM lc.lead WHERE lead_id > 20 ORDER BY lead_id;
+SELECT * FROM verify('lc');
 SELECT count(*) FROM crossing_effect WHERE model = 'lc';
 SELECT on_crossing('lc', 'warm', notify => false), on_crossing('lc', 'hot', notify => false);
 SELECT count(*) FROM crossing_effect WHERE model = 'lc';
@@ -92,6 +151,12 @@ SELECT lead_id, kind, worth FROM lc.event WHERE at = '2026-01-01' ORDER BY id;
 SELECT record('lc', '9', 'open', fields => '{"nix": 1}');
 SELECT record('lc', '9', 'open', fields => '{"kind": "demo"}');
 SELECT record('lc', '9', 'open', fields => '{"worth": "x"}');
+SELECT record('lc', '9', 'open', fields => '["kind"]');
+-- columns that are not given have their defaults, also where their type has no NULL
+CREATE DOMAIN lc.filled AS text NOT NULL;
+ALTER TABLE lc.event ADD COLUMN extra lc.filled DEFAULT 'x';
+SELECT record('lc', '9', 'open', '2026-01-02', fields => '{"worth": 7}');
+SELECT worth, extra FROM lc.event WHERE at = '2026-01-02';
 SELECT record('lc', NULL, 'open');
 SELECT record('nix', '9', 'open');
 SELECT * FROM verify('lc');
@@ -131,6 +196,12 @@ INSERT INTO lc.event (lead_id, kind, at) VALUES (9, 'open', now());
 RESET ROLE;
 SELECT count(*) FROM score_lc WHERE score @ now() > 500;
 SELECT * FROM verify('lc');
+
+-- publishing takes leads into other bands, too: consumers hear of it
+SELECT count(*) FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish';
+SELECT drop_band('lc', 'warm'), publish('lc') > 0 AS published;
+SELECT message ->> 'lead' AS lead, message ->> 'from' AS "from", message ->> 'to' AS "to" FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish' ORDER BY id;
+SELECT add_band('lc', 'warm', 30), publish('lc') > 0 AS published;
 
 -- after meddling with the stored scores (a superuser can), repair mends one lead
 UPDATE leadscore.score_lc SET score = '1 | 5@2026-01-01T00:00:00Z/10d[,100]' WHERE lead = 9;

@@ -151,6 +151,10 @@ SELECT * FROM lv.wrong;
 SELECT xmin AS before FROM score_lv WHERE lead = 12 \gset
 UPDATE lv.lead SET note = 'x';
 SELECT xmin = :before AS untouched FROM score_lv WHERE lead = 12;
+-- as of events
+ALTER TABLE lv.event ADD COLUMN note text;
+UPDATE lv.event SET note = 'x';
+SELECT xmin = :before AS untouched FROM score_lv WHERE lead = 12;
 UPDATE lv.lead SET sector = 'saas' WHERE lead_id % 4 = 0;
 UPDATE lv.lead SET employees = NULL WHERE lead_id % 5 = 0;
 SELECT * FROM lv.wrong;

@@ -151,6 +151,20 @@ SELECT rescore('lt twice');
 SELECT drop_model('lt twice');
 DROP TABLE lt.twice;
 
+-- what a crash or the end of a session empties cannot be under a model
+CREATE TABLE lt.stays (id int PRIMARY KEY, n int);
+CREATE UNLOGGED TABLE lt.goes (id int, at timestamptz);
+CREATE TEMP TABLE lt_temp (id int PRIMARY KEY, at timestamptz);
+SELECT create_model('lt goes', 'lt.stays', 'lt.goes', event_lead => 'id');
+SELECT create_model('lt goes', 'lt_temp');
+SELECT create_model('lt goes', 'lt.stays', 'lt_temp', event_lead => 'id');
+ALTER TABLE lt.goes SET LOGGED;
+SELECT create_model('lt goes', 'lt.stays', 'lt.goes', event_lead => 'id'), add_component('lt goes', 'c'), add_rule('lt goes', 'c', 'any', 'at IS NOT NULL', 1) \g /dev/null
+ALTER TABLE lt.goes SET UNLOGGED;
+SELECT publish('lt goes');
+SELECT drop_model('lt goes');
+DROP TABLE lt.stays, lt.goes, lt_temp;
+
 -- a column that a rule reads changes its name, its type; is dropped
 INSERT INTO lt.lead VALUES ('00000000-0000-0000-0000-0000000000aa', 'saas', 7);
 ALTER TABLE lt.lead ADD COLUMN note text DEFAULT 'n';

@@ -142,6 +142,15 @@
 #define LS_MAY_CATCH_IN_PARALLEL true
 #endif
 
+/* running a plan: up to 17 it is said whether it is run once only */
+#if PG_VERSION_NUM < 180000
+#define LS_RUN_PARAMETERS	ScanDirection direction, uint64 count, bool once
+#define LS_RUN_ARGUMENTS	direction, count, once
+#else
+#define LS_RUN_PARAMETERS	ScanDirection direction, uint64 count
+#define LS_RUN_ARGUMENTS	direction, count
+#endif
+
 /* memory that is about to be read */
 #if defined(__GNUC__)
 #define ls_prefetch(address) __builtin_prefetch(address)

@@ -6,7 +6,9 @@
  *
  *	live_trigger.c	evaluates the rules over the changed rows,
  *	live_fold.c		adds up what they give and take, per lead,
+ *	live_statement.c	for the whole statement, where that can be,
  *	live_store.c	applies that to the stored scores, lead by lead in key order,
+ *	live_row.c		whose rows it finds, locks and writes,
  *	live_index.c	and enters these into the indexes,
  *	live_band.c		writes down who went over or under a band's threshold.
  *
@@ -39,6 +41,14 @@ typedef struct LiveRules
 	const LsRule **rules;		/* as numbered in the program */
 } LiveRules;
 
+/* What the rules over a table read of its rows, their key included. */
+typedef struct LiveColumns
+{
+	bool		whole_row;
+	int			n;
+	AttrNumber *attnos;			/* unless it is the whole row */
+} LiveColumns;
+
 /* A published model as the triggers need it; read only once it is made. */
 typedef struct LiveModel
 {
@@ -49,9 +59,8 @@ typedef struct LiveModel
 	LiveRules	lead_rules;
 	LiveRules	event_rules;	/* those that only add up ... */
 	LiveRules	special_rules;	/* ... and those with a limit or a period of validity */
-	bool		lead_whole_row;	/* a rule reads the whole row of the lead */
-	int			nlead_columns;	/* else: the columns that lead rules read */
-	AttrNumber *lead_columns;
+	LiveColumns lead_columns;
+	LiveColumns event_columns;
 
 	/* the key: how it is compared, and read from an event */
 	int16		key_len;
@@ -60,6 +69,9 @@ typedef struct LiveModel
 	FmgrInfo	key_cmp;
 	FmgrInfo	key_hash;			/* fn_oid invalid: not hashable */
 	Oid			key_output;
+	Oid			key_input;
+	Oid			key_ioparam;
+	bool		key_text_plain;		/* no setting changes how it is written */
 	Oid			key_eq;				/* operator */
 	RegProcedure key_eq_proc;
 	int16		event_int_len;		/* an integer of another width; else 0 */
@@ -108,6 +120,7 @@ typedef struct LiveTableData
 /* live_model.c */
 extern void ls_live_model_init(void);
 extern LiveTableData *ls_live_table_pin(Oid relid);
+extern void ls_live_table_hold(LiveTableData *table);
 extern void ls_live_table_unpin(LiveTableData *table);
 extern LiveTableData *ls_live_model_pin(const char *name, LiveModel **model);
 extern void ls_live_forget(Oid relid);
@@ -162,6 +175,7 @@ typedef struct LiveDelta
 	bool		vanished;		/* its row was deleted */
 	bool		changed;		/* some component below is not empty */
 	bool		settle;			/* only see to its band and what is due */
+	bool		of_lead;		/* the lead itself changed, not only its events */
 	TimestampTz later;			/* the earliest instant yet to come; else DT_NOEND */
 	struct LiveComputed *preset;	/* what it comes to, unless somebody else changed it */
 	LiveTouch  *touches;
@@ -182,6 +196,8 @@ typedef struct LiveFold
 	LiveModel  *model;
 	TimestampTz now;
 	const char *cause;
+	const char *lead_cause;		/* of changes of a lead itself */
+	bool		put_off;		/* to the end of the statement: live_statement.c */
 	bool		silent;			/* write no crossings */
 	bool		no_events;		/* there are none left: see ls_live_preset */
 	bool		no_leads;
@@ -199,6 +215,7 @@ typedef struct LiveFold
 
 extern LiveFold *ls_live_fold_begin(LiveModel *model, TimestampTz now, const char *cause);
 extern LiveDelta *ls_live_fold_lead(LiveFold *fold, Datum key);
+extern void ls_live_fold_rename(LiveFold *fold, LiveDelta *delta, Datum key);
 extern void ls_live_fold_add(LiveFold *fold, LiveDelta *delta, int component,
 							 double points, TimestampTz at, bool added);
 extern LiveDelta **ls_live_fold_sorted(LiveFold *fold);
@@ -206,8 +223,16 @@ extern void ls_live_fold_end(LiveFold *fold);
 extern int	ls_live_compare_keys(const LiveModel *model, Datum a, Datum b);
 
 /* live_trigger.c */
+extern LiveFold *ls_live_fold_to_come(LiveModel *live, const char *cause);
 extern LiveFold *ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only,
 									bool added, const char *cause);
+
+/* live_statement.c */
+extern void ls_live_statement_init(void);
+extern LiveFold *ls_live_statement_fold(Relation rel, LiveTableData *table, LiveModel *live, int depth);
+extern void ls_live_statement_end(LiveFold *fold, int depth);
+extern bool ls_live_only_checks(Oid function);
+extern bool ls_live_is_being_stored(Oid relid);
 
 /* live_truncate.c */
 
@@ -260,6 +285,7 @@ extern void ls_live_indexes_close(LiveIndexes *indexes);
 typedef struct LiveComputed
 {
 	bool		exists;			/* there is a row of the lead */
+	Datum		key;			/* as that row has it; not set by ls_live_preset */
 	Score		score;
 	TimestampTz later;			/* the earliest event yet to come, not counted */
 } LiveComputed;
@@ -311,6 +337,7 @@ extern void ls_live_settle_all(LiveModel *model, TimestampTz newest_event);
 extern void ls_live_init(void);
 
 extern char *ls_live_key_text(const LiveModel *model, Datum key);
+extern Datum ls_live_key_of_text(const LiveModel *model, char *text);
 
 /* Columns of a score table; the first three are the model part's. */
 #define SCORE_TABLE_LEAD	1

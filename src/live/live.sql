@@ -15,7 +15,8 @@ CREATE TABLE leadscore.crossing (
 	stage		text,
 	stage_outcome text
 );
-CREATE INDEX crossing_lead ON leadscore.crossing (model, lead, id);
+-- a key may be as long as the index of the user's table takes, which leaves no room for another column
+CREATE INDEX crossing_lead ON leadscore.crossing USING hash (lead);
 CREATE INDEX crossing_waiting ON leadscore.crossing (model, id) WHERE stage_outcome LIKE 'waiting%';
 COMMENT ON TABLE leadscore.crossing IS
 'leads that went from one band to another (NULL: below all bands), when, with which score, and why (event, lead, ageing, publish, repair, truncate, attach, detach, deleted); stage and stage_outcome: the move that was set to follow, and what became of it';
@@ -56,9 +57,11 @@ COMMENT ON TABLE leadscore.outbox IS 'crossings that a consumer has not acknowle
 CREATE TABLE leadscore.due (
 	model		text NOT NULL,
 	lead		text NOT NULL,
-	due			timestamptz NOT NULL,
-	PRIMARY KEY (model, lead)
+	due			timestamptz NOT NULL
 );
+-- unique by the lead, however long its key is
+CREATE UNIQUE INDEX due_lead ON leadscore.due
+	(model, pg_catalog.hashtextextended(lead, 0), pg_catalog.hashtextextended(lead, 1));
 CREATE INDEX due_due ON leadscore.due (model, due);
 COMMENT ON TABLE leadscore.due IS 'leads that leadscore.cool() must look at, and when: their band ends by ageing, or an event dated in the future comes to count; may be too early, never too late';
 
@@ -155,7 +158,7 @@ CREATE FUNCTION leadscore.cool(model text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'leadscore_cool' LANGUAGE C;
 COMMENT ON FUNCTION leadscore.cool(text) IS
-'writes the crossings of leads that aged out of their band since the last look, counts events whose instant has come, retries stage moves that had to wait; NULL = all models of the caller; returns the number of crossings';
+'writes the crossings of leads that aged out of their band since the last look, each at its own instant, counts events whose instant has come, makes stage moves that had to wait; NULL = all models of the caller; returns the number of crossings';
 
 CREATE FUNCTION leadscore.repair(model text, lead text)
 RETURNS bool
@@ -212,21 +215,37 @@ END;
 COMMENT ON FUNCTION leadscore.crossing_message(bigint, text, text, text, text, timestamptz, float8, text) IS
 'internal: a crossing as NOTIFY and leadscore.poll() give it';
 
+CREATE FUNCTION leadscore.check_consumer(consumer text, n int DEFAULT 1, lease interval DEFAULT '1 minute')
+RETURNS void
+AS 'MODULE_PATHNAME', 'leadscore_check_consumer' LANGUAGE C;
+COMMENT ON FUNCTION leadscore.check_consumer(text, int, interval) IS
+'internal: an error if there is no such consumer, or it cannot be given n messages for a lease';
+REVOKE EXECUTE ON FUNCTION leadscore.check_consumer(text, int, interval) FROM PUBLIC;
+
+CREATE FUNCTION leadscore.check_subscription(consumer text, model text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'leadscore_check_subscription' LANGUAGE C;
+COMMENT ON FUNCTION leadscore.check_subscription(text, text) IS
+'internal: an error if there is no such model, or the consumer has no name';
+REVOKE EXECUTE ON FUNCTION leadscore.check_subscription(text, text) FROM PUBLIC;
+
 CREATE FUNCTION leadscore.subscribe(consumer text, model text DEFAULT NULL)
 RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, leadscore, pg_temp
 BEGIN ATOMIC
+	SELECT leadscore.check_subscription(subscribe.consumer, subscribe.model);
 	INSERT INTO leadscore.consumer (consumer, model) VALUES (subscribe.consumer, subscribe.model)
 	ON CONFLICT (consumer) DO UPDATE SET model = excluded.model;
 END;
 COMMENT ON FUNCTION leadscore.subscribe(text, text) IS
-'crossings of a model (NULL: of all) are kept for this consumer from now on, until it acknowledges them';
+'crossings of a model (NULL: of all) are kept for this consumer from now on, until it acknowledges them; those that publishing causes are among them';
 REVOKE EXECUTE ON FUNCTION leadscore.subscribe(text, text) FROM PUBLIC;
 
 CREATE FUNCTION leadscore.unsubscribe(consumer text)
 RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, leadscore, pg_temp
 BEGIN ATOMIC
+	SELECT leadscore.check_consumer(unsubscribe.consumer);
 	DELETE FROM leadscore.consumer c WHERE c.consumer OPERATOR(pg_catalog.=) unsubscribe.consumer;
 	WITH gone AS (
 		DELETE FROM leadscore.outbox o WHERE o.consumer OPERATOR(pg_catalog.=) unsubscribe.consumer RETURNING 1)
@@ -241,6 +260,7 @@ CREATE FUNCTION leadscore.poll(consumer text, n int DEFAULT 100, lease interval 
 RETURNS SETOF record
 LANGUAGE sql SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, leadscore, pg_temp
 BEGIN ATOMIC
+	SELECT leadscore.check_consumer(poll.consumer, poll.n, poll.lease);
 	WITH next AS (
 		SELECT o.id FROM leadscore.outbox o
 		WHERE o.consumer OPERATOR(pg_catalog.=) poll.consumer
@@ -266,6 +286,7 @@ CREATE FUNCTION leadscore.acknowledge(consumer text, ids bigint[])
 RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, leadscore, pg_temp
 BEGIN ATOMIC
+	SELECT leadscore.check_consumer(acknowledge.consumer);
 	WITH done AS (
 		DELETE FROM leadscore.outbox o
 		WHERE o.consumer OPERATOR(pg_catalog.=) acknowledge.consumer AND o.id OPERATOR(pg_catalog.=) ANY (acknowledge.ids)

@@ -6,6 +6,7 @@
  */
 #include "leadscore.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
@@ -324,6 +325,21 @@ typedef struct BandsNow
 	bool		any;			/* some version has bands, so that leads may be in one */
 } BandsNow;
 
+/* The tables whose rows count, partitions among them, are all there after a crash. */
+static void
+check_permanent(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+
+		ls_model_check_permanent(rel);
+		table_close(rel, NoLock);
+	}
+}
+
 static void
 before_scores(const LsModel *model, const BandsNow *bands)
 {
@@ -333,6 +349,9 @@ before_scores(const LsModel *model, const BandsNow *bands)
 
 	lock_tables(model->leads, model->events);
 	ls_kept_clear(model->name);
+	check_permanent(model->leads);
+	if (OidIsValid(model->events))
+		check_permanent(model->events);
 	SPI_connect();
 	attach(model->leads, false);
 	if (OidIsValid(model->events) && model->events != model->leads)
@@ -366,12 +385,14 @@ after_scores(const LsModel *model, const BandsNow *bands)
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	SPI_connect();
 	if (!bands->first && bands->any)
-		ls_catalog_execute(psprintf("INSERT INTO leadscore.crossing (model, lead, from_band, to_band, at, score, cause, version)"
+		ls_catalog_execute(psprintf("WITH x AS (INSERT INTO leadscore.crossing (model, lead, from_band, to_band, at, score, cause, version)"
 									" SELECT $1, coalesce(s.lead::text, p.lead), p.band, s.band, $3,"
 									" coalesce(s.score OPERATOR(leadscore.@) $3, 0), 'publish', $2"
 									" FROM (SELECT lead, band FROM leadscore.previous_band WHERE model = $1) p"
 									" FULL JOIN (SELECT lead, band, score FROM %s) s ON s.lead::text = p.lead"
-									" WHERE s.band IS DISTINCT FROM p.band",
+									" WHERE s.band IS DISTINCT FROM p.band RETURNING id)"
+									" INSERT INTO leadscore.outbox (consumer, crossing) SELECT c.consumer, x.id"
+									" FROM x, leadscore.consumer c WHERE c.model IS NULL OR c.model = $1 ORDER BY x.id",
 									ls_relation_name(live->score_relid)), 3, types, values, NULL);
 	ls_catalog_execute("DELETE FROM leadscore.previous_band WHERE model = $1", 1, types, values, NULL);
 	SPI_finish();
@@ -408,6 +429,7 @@ ls_live_init(void)
 {
 	ls_live_model_init();
 	ls_live_leaving_init();
+	ls_live_statement_init();
 	ls_scores_hook = scores_hook;
 }
 
@@ -427,6 +449,11 @@ leadscore_live_options(PG_FUNCTION_ARGS)
 	char		nulls[] = "   ";
 
 	ls_model_check_owner(model);
+	if (!PG_ARGISNULL(1) && strcmp(text_to_cstring(PG_GETARG_TEXT_PP(1)), "row") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("form must be 'row' or null"),
+				 errdetail("Null is the form that suits the table: whole statements where that can be.")));
 	ls_model_lock(name);
 	values[0] = CStringGetTextDatum(name);
 	values[1] = PG_GETARG_DATUM(1);

@@ -83,11 +83,12 @@ static const struct
 	},
 	[REGISTER_DUE] = {
 		"INSERT INTO leadscore.due (model, lead, due) VALUES ($1, $2, $3)"
-		" ON CONFLICT (model, lead) DO UPDATE SET due = excluded.due",
+		" ON CONFLICT (model, hashtextextended(lead, 0), hashtextextended(lead, 1)) DO UPDATE SET due = excluded.due",
 		3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[FORGET_DUE] = {
-		"DELETE FROM leadscore.due WHERE model = $1 AND lead = $2",
+		"DELETE FROM leadscore.due WHERE model = $1 AND hashtextextended(lead, 0) = hashtextextended($2, 0)"
+		" AND hashtextextended(lead, 1) = hashtextextended($2, 1)",
 		2, {TEXTOID, TEXTOID}
 	}
 };
@@ -247,7 +248,8 @@ stage_column(Oid leads)
 /*
  * Move a lead to a stage, through the rules of its pipeline, as the owner of the
  * table. Whoever holds the lead's row may be waiting for the stored score that
- * we hold, so it is not waited for: such a move is left to cool().
+ * we hold, so it is not waited for: such a move is left to cool(). So is one below
+ * a statement that is storing leads (a trigger BEFORE UPDATE writes the event).
  */
 void
 ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage)
@@ -262,6 +264,12 @@ ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage
 	if (column == NULL)
 	{
 		set_outcome(id, stage, "refused: the stages of this table are not enforced");
+		return;
+	}
+	/* the statement would find its row changed by what it set off, and fail */
+	if (ls_live_is_being_stored(model->leads))
+	{
+		set_outcome(id, stage, "waiting: a statement that changes leads is under way");
 		return;
 	}
 	GetUserIdAndSecContext(&caller.userid, &caller.sec_context);

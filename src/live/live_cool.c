@@ -49,10 +49,18 @@ for_leads(LiveModel *live, const char *sql, int nargs, Oid *types, Datum *values
 	Portal		portal;
 	int			level;
 
+	/*
+	 * The leads that there are now: a snapshot taken before a command waited for
+	 * its locks, or at the start of the transaction, may lack some of them. Those
+	 * of a transaction that cannot see what it would have to change fail it.
+	 */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 	level = ls_portable_settings();
 	ls_become_owner(&caller);
 	portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, values, NULL, true, 0);
+	PopActiveSnapshot();
 	ls_become_caller(&caller);
 	AtEOXact_GUC(true, level);
 	for (;;)
@@ -104,32 +112,6 @@ ls_live_recompute_emptied(LiveModel *live, bool no_leads, const char *cause, int
 			  0, NULL, NULL, cause, no_leads ? NO_LEADS : NO_EVENTS, false, depth);
 }
 
-/* The keys that a query on the user's events returns, as the owner of the events. */
-static ArrayType *
-leads_with_events_to_come(LiveModel *live)
-{
-	LsModel    *model = live->model;
-	MemoryContext context = CurrentMemoryContext;
-	LiveIdentity identity;
-	ArrayType  *result;
-	Datum		keys;
-	bool		isnull;
-
-	SPI_connect();
-	ls_live_become_table_owner(&identity, ls_live_owner_of(model->events), true);
-	ls_spi_expect(SPI_execute(psprintf("SELECT coalesce(array_agg(DISTINCT e.%s::text), '{}') FROM %s e WHERE e.%s > now()"
-									   " AND e.%s < '10000-01-01 00:00:00+00'",
-									   quote_identifier(model->event_lead), ls_relation_name(model->events),
-									   quote_identifier(model->event_at), quote_identifier(model->event_at)),
-							  false, 0), SPI_OK_SELECT);
-	ls_live_become_self(&identity);
-	keys = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	MemoryContextSwitchTo(context);
-	result = DatumGetArrayTypePCopy(keys);
-	SPI_finish();
-	return result;
-}
-
 /*
  * After all scores were stored at once: the bands they are in, when these end,
  * and the events still to come, for which all are looked through unless it is
@@ -145,12 +127,13 @@ ls_live_settle_all(LiveModel *live, TimestampTz newest_event)
 	if (OidIsValid(model->events) && live->event_rules.n + live->special_rules.n > 0 &&
 		newest_event > GetCurrentTransactionStartTimestamp())
 	{
-		Oid			types[1] = {TEXTARRAYOID};
-		Datum		values[1] = {PointerGetDatum(leads_with_events_to_come(live))};
+		LiveFold   *fold = ls_live_fold_to_come(live, "publish");
 
-		for_leads(live, psprintf("SELECT s.lead FROM pg_catalog.unnest($1) k"
-								 " JOIN %s s ON s.lead::pg_catalog.text OPERATOR(pg_catalog.=) k", table),
-				  1, types, values, "publish", REBUILD, true, 1);
+		fold->silent = true;
+		for (int i = 0; i < fold->n; i++)
+			fold->leads[i]->rebuild = fold->leads[i]->settle = true;
+		ls_live_apply(fold, 1);
+		ls_live_fold_end(fold);
 	}
 	if (model->nbands > 0)
 	{
@@ -217,34 +200,36 @@ cool_model(const char *name)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "leadscore cool",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext oldcontext = MemoryContextSwitchTo(context);
-	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID};
 	Datum		values[3];
 	LiveModel  *live;
 	LiveTableData *table = ls_live_model_pin(name, &live);
 	int64		crossings = 0;
-	Oid			input;
-	Oid			ioparam;
 
 	ls_model_check_owner(live->model);
-	getTypeInputInfo(live->model->key_type, &input, &ioparam);
 	values[0] = CStringGetTextDatum(name);
 	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	for (;;)
 	{
 		LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "ageing");
+		Datum	   *leads;
+		int			n;
 
 		SPI_connect();
 		ls_catalog_execute("SELECT lead FROM leadscore.due WHERE model = $1 AND due <= $2"
 						   " ORDER BY due LIMIT 10000", 2, types, values, NULL);
-		for (uint64 i = 0; i < SPI_processed; i++)
+		n = (int) SPI_processed;
+		MemoryContextSwitchTo(context);
+		leads = palloc(Max(n, 1) * sizeof(Datum));
+		for (int i = 0; i < n; i++)
 		{
 			char	   *lead = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-			Datum		key = OidInputFunctionCall(input, lead, ioparam, -1);
 
-			ls_live_fold_lead(fold, key)->settle = true;
+			ls_live_fold_lead(fold, ls_live_key_of_text(live, lead))->settle = true;
+			leads[i] = CStringGetTextDatum(lead);
 		}
 		SPI_finish();
-		if (fold->n == 0)
+		if (n == 0)
 		{
 			ls_live_fold_end(fold);
 			break;
@@ -252,6 +237,13 @@ cool_model(const char *name)
 		ls_live_apply(fold, 1);
 		crossings += fold->ncrossings;
 		ls_live_fold_end(fold);
+
+		/* what is left of these was for leads that are gone, or go by another name */
+		values[2] = PointerGetDatum(construct_array(leads, n, TEXTOID, -1, false, TYPALIGN_INT));
+		SPI_connect();
+		ls_catalog_execute("DELETE FROM leadscore.due WHERE model = $1 AND due <= $2 AND lead = ANY ($3)",
+						   3, types, values, NULL);
+		SPI_finish();
 	}
 	retry_moves(live);
 	ls_live_table_unpin(table);
@@ -341,13 +333,10 @@ leadscore_repair(PG_FUNCTION_ARGS)
 	LiveTableData *table = ls_live_model_pin(name, &live);
 	LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "repair");
 	LiveDelta  *delta;
-	Oid			input;
-	Oid			ioparam;
 	bool		stored;
 
 	ls_model_check_owner(live->model);
-	getTypeInputInfo(live->model->key_type, &input, &ioparam);
-	delta = ls_live_fold_lead(fold, OidInputFunctionCall(input, lead, ioparam, -1));
+	delta = ls_live_fold_lead(fold, OidInputFunctionCall(live->key_input, lead, live->key_ioparam, -1));
 	delta->rebuild = true;
 	ls_live_apply(fold, 1);
 	stored = fold->nstored > 0;

@@ -28,6 +28,7 @@ ls_live_fold_begin(LiveModel *model, TimestampTz now, const char *cause)
 	fold->model = model;
 	fold->now = now;
 	fold->cause = cause;
+	fold->lead_cause = cause;
 	fold->mask = FIRST_BUCKETS - 1;
 	fold->buckets = MemoryContextAllocZero(context, FIRST_BUCKETS * sizeof(LiveBucket));
 	fold->max = FIRST_BUCKETS / 2;
@@ -136,6 +137,31 @@ grow(LiveFold *fold)
 	fold->leads = repalloc_huge(fold->leads, fold->max * sizeof(LiveDelta *));
 }
 
+static inline void
+set_key(LiveFold *fold, LiveDelta *delta, Datum key)
+{
+	if (fold->model->key_byval)
+		delta->key = key;
+	else
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(fold->context);
+
+		delta->key = datumCopy(key, false, fold->model->key_len);
+		MemoryContextSwitchTo(oldcontext);
+	}
+}
+
+/*
+ * The lead has its key in another form than what was folded so far, as 1.0 is
+ * for 1. Its row is looked at for the one that is stored.
+ */
+void
+ls_live_fold_rename(LiveFold *fold, LiveDelta *delta, Datum key)
+{
+	set_key(fold, delta, key);
+	delta->rebuild = true;
+}
+
 /* The entry of a lead, made when it is not there. */
 LiveDelta *
 ls_live_fold_lead(LiveFold *fold, Datum key)
@@ -161,15 +187,7 @@ ls_live_fold_lead(LiveFold *fold, Datum key)
 			 /* look for a free one */ ;
 	}
 	delta = take_room(fold, offsetof(LiveDelta, plus) + model->shape.n * sizeof(LiveTerm));
-	if (model->key_byval)
-		delta->key = key;
-	else
-	{
-		MemoryContext oldcontext = MemoryContextSwitchTo(fold->context);
-
-		delta->key = datumCopy(key, false, model->key_len);
-		MemoryContextSwitchTo(oldcontext);
-	}
+	set_key(fold, delta, key);
 	delta->hash = hash;
 	delta->later = DT_NOEND;
 	fold->leads[fold->n++] = delta;

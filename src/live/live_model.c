@@ -254,6 +254,27 @@ compile_rules(LiveRules *result, MemoryContext context, const LsModel *model, Oi
 	pfree(specs);
 }
 
+/* Is a value of the type written in one way only, whatever a session's settings? */
+static bool
+has_plain_text(Oid type)
+{
+	switch (type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case NAMEOID:
+		case UUIDOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* How keys are compared, hashed, printed, and read from events. */
 static void
 prepare_keys(LiveModel *live, MemoryContext context)
@@ -276,6 +297,8 @@ prepare_keys(LiveModel *live, MemoryContext context)
 	if (OidIsValid(type->hash_proc))
 		fmgr_info_cxt(type->hash_proc, &live->key_hash, context);
 	getTypeOutputInfo(model->key_type, &live->key_output, &varlena);
+	getTypeInputInfo(model->key_type, &live->key_input, &live->key_ioparam);
+	live->key_text_plain = has_plain_text(base);
 
 	if (OidIsValid(model->events) && getBaseType(model->event_lead_type) != base &&
 		live->key_is_int && ls_is_integer(model->event_lead_type))
@@ -301,12 +324,34 @@ prepare_keys(LiveModel *live, MemoryContext context)
 	}
 }
 
+/* Add a column, or those that rules read. */
+static void
+add_columns(LiveColumns *columns, const AttrNumber *attnos, int n)
+{
+	columns->attnos = columns->attnos == NULL ? palloc((n + 1) * sizeof(AttrNumber)) :
+		repalloc(columns->attnos, (columns->n + n + 1) * sizeof(AttrNumber));
+	for (int i = 0; i < n; i++)
+		columns->attnos[columns->n++] = attnos[i];
+}
+
+static void
+add_columns_of(LiveColumns *columns, const LiveRules *rules)
+{
+	const AttrNumber *attnos;
+	int			n;
+
+	if (rules->program == NULL)
+		return;
+	columns->whole_row |= ls_eval_needs_row(rules->program);
+	n = ls_eval_columns(rules->program, &attnos);
+	add_columns(columns, attnos, n);
+}
+
 static LiveModel *
 compile_model(const char *name)
 {
 	LsModel    *model = ls_model_load(name, LS_LIVE);
 	LiveModel  *live = palloc0(sizeof(LiveModel));
-	AttrNumber const *columns;
 
 	ls_model_analyse(model);
 	live->model = model;
@@ -326,12 +371,14 @@ compile_model(const char *name)
 		compile_rules(&live->event_rules, CurrentMemoryContext, model, model->events, true, false);
 		compile_rules(&live->special_rules, CurrentMemoryContext, model, model->events, true, true);
 	}
-	if (live->lead_rules.program)
+	add_columns(&live->lead_columns, &model->lead_attno, 1);
+	add_columns_of(&live->lead_columns, &live->lead_rules);
+	if (OidIsValid(model->events))
 	{
-		live->lead_whole_row = ls_eval_needs_row(live->lead_rules.program);
-		live->nlead_columns = ls_eval_columns(live->lead_rules.program, &columns);
-		live->lead_columns = palloc(Max(live->nlead_columns, 1) * sizeof(AttrNumber));
-		memcpy(live->lead_columns, columns, live->nlead_columns * sizeof(AttrNumber));
+		add_columns(&live->event_columns, &model->event_lead_attno, 1);
+		add_columns(&live->event_columns, &model->event_at_attno, 1);
+		add_columns_of(&live->event_columns, &live->event_rules);
+		add_columns_of(&live->event_columns, &live->special_rules);
 	}
 	return live;
 }
@@ -623,6 +670,14 @@ ls_live_table_pin(Oid relid)
 	return data;
 }
 
+/* Pinned once more, as it is. */
+void
+ls_live_table_hold(LiveTableData *table)
+{
+	table->pins++;
+	pins++;
+}
+
 void
 ls_live_table_unpin(LiveTableData *table)
 {
@@ -650,8 +705,29 @@ ls_live_model_pin(const char *name, LiveModel **model)
 	return NULL;
 }
 
+/*
+ * A key as text, as crossings name leads and cool() is told of them: the same
+ * whatever settings a session has.
+ */
 char *
 ls_live_key_text(const LiveModel *live, Datum key)
 {
-	return OidOutputFunctionCall(live->key_output, key);
+	int			level = live->key_text_plain ? 0 : ls_portable_settings();
+	char	   *text = OidOutputFunctionCall(live->key_output, key);
+
+	if (level)
+		AtEOXact_GUC(true, level);
+	return text;
+}
+
+/* The key that was written so. */
+Datum
+ls_live_key_of_text(const LiveModel *live, char *text)
+{
+	int			level = live->key_text_plain ? 0 : ls_portable_settings();
+	Datum		key = OidInputFunctionCall(live->key_input, text, live->key_ioparam, -1);
+
+	if (level)
+		AtEOXact_GUC(true, level);
+	return key;
 }

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -192,10 +193,11 @@ ls_live_store_row(TupleTableSlot *slot, HeapTuple row, TupleDesc desc, HeapTuple
 	ExecForceStoreHeapTuple(tuple, slot, false);
 }
 
-/* The points that the lead's row gives; false if there is no such row. */
+/* The points that the lead's row gives, and its key as that has it; false if there is no such row. */
 static bool
-compute_lead(LiveModel *live, Datum key, Score *score)
+compute_lead(LiveModel *live, Datum key, LiveComputed *result, MemoryContext context)
 {
+	Score	   *score = &result->score;
 	const LsModel *model = live->model;
 	LiveIdentity identity;
 	LiveEval	eval;
@@ -212,12 +214,18 @@ compute_lead(LiveModel *live, Datum key, Score *score)
 	ls_spi_expect(SPI_execute_plan(live->lead_plan, &key, NULL, true, 1), SPI_OK_SELECT);
 	exists = SPI_processed > 0;
 	ls_live_eval_begin(&eval, live, &live->lead_rules);
-	if (exists && eval.eval)
+	if (exists)
 	{
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 		HeapTupleData tuple;
+		MemoryContext oldcontext;
+		bool		isnull;
 
 		ls_live_store_row(slot, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, &tuple);
+		result->key = slot_getattr(slot, model->lead_attno, &isnull);
+		oldcontext = MemoryContextSwitchTo(context);
+		result->key = datumCopy(result->key, live->key_byval, live->key_len);
+		MemoryContextSwitchTo(oldcontext);
 		ls_live_eval_row(&eval, slot);
 		for (int i = 0; i < score->n; i++)
 			score->c[i].value += eval.points[i];
@@ -378,7 +386,7 @@ ls_live_compute(LiveModel *live, Datum key, TimestampTz now, LiveComputed *resul
 	result->later = DT_NOEND;
 	push_snapshot();
 	SPI_connect();
-	result->exists = compute_lead(live, key, &result->score);
+	result->exists = compute_lead(live, key, result, oldcontext);
 	if (result->exists && OidIsValid(live->model->events) &&
 		live->event_rules.n + live->special_rules.n > 0)
 		compute_events(live, key, now, result);

@@ -9,6 +9,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 
 #include "live/live.h"
@@ -63,6 +64,7 @@ leadscore_record(PG_FUNCTION_ARGS)
 	char		nulls[] = "    ";
 	StringInfoData columns;
 	StringInfoData sources;
+	StringInfoData fields;
 	char	   *table;
 	bool		kind = !PG_ARGISNULL(2);
 	int			level;
@@ -85,6 +87,12 @@ leadscore_record(PG_FUNCTION_ARGS)
 				 errmsg("table \"%s\" has no column \"kind\"", get_rel_name(model->events)),
 				 errhint("Leave kind null, and give the columns of the event in fields.")));
 
+	if (!PG_ARGISNULL(5) && !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(5)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("fields must be a jsonb object"),
+				 errdetail("It holds the columns of the event by their names.")));
+
 	SPI_connect();
 	if (!PG_ARGISNULL(4) && !take_id(name, PG_GETARG_DATUM(4)))
 	{
@@ -95,6 +103,7 @@ leadscore_record(PG_FUNCTION_ARGS)
 	/* the columns named, the rest by their defaults */
 	initStringInfo(&columns);
 	initStringInfo(&sources);
+	initStringInfo(&fields);
 	table = ls_relation_name(model->events);
 	appendStringInfo(&columns, "%s, %s", quote_identifier(model->event_lead), quote_identifier(model->event_at));
 	appendStringInfo(&sources, "$1::%s, $3", ls_type_name(model->event_lead_type));
@@ -136,10 +145,13 @@ leadscore_record(PG_FUNCTION_ARGS)
 						 errmsg("column \"%s\" is given twice", column),
 						 errdetail("fields must not hold the lead, the instant or the kind.")));
 			appendStringInfo(&columns, ", %s", quote_identifier(column));
-			appendStringInfo(&sources, ", (pg_catalog.jsonb_populate_record(NULL::%s, $4)).%s",
-							 table, quote_identifier(column));
+			appendStringInfo(&sources, ", f.%s", quote_identifier(column));
+			appendStringInfo(&fields, "%s%s %s", i == 0 ? "" : ", ", quote_identifier(column),
+							 ls_type_name(get_atttype(model->events, get_attnum(model->events, column))));
 		}
 	}
+	if (fields.len > 0)
+		appendStringInfo(&sources, " FROM pg_catalog.jsonb_to_record($4) f(%s)", fields.data);
 	insert_event(psprintf("INSERT INTO %s (%s) SELECT %s", table, columns.data, sources.data), types, values, nulls);
 	SPI_finish();
 	PG_RETURN_BOOL(true);

@@ -126,9 +126,91 @@ read_rows(Change *change, Tuplestorestate *rows, TupleTableSlot *row, bool added
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-static void
-read_change(Change *change, RowCallback callback, void *arg)
+/* Is all that rules read the same in both rows? */
+static bool
+same_for_rules(const LiveColumns *columns, TupleTableSlot *old_row, TupleTableSlot *new_row)
 {
+	TupleDesc	desc = old_row->tts_tupleDescriptor;
+
+	if (columns->whole_row)
+		return false;
+	for (int i = 0; i < columns->n; i++)
+	{
+		AttrNumber	attno = columns->attnos[i];
+		Form_pg_attribute column = TupleDescAttr(desc, attno - 1);
+		bool		old_null;
+		bool		new_null;
+		Datum		old_value = slot_getattr(old_row, attno, &old_null);
+		Datum		new_value = slot_getattr(new_row, attno, &new_null);
+
+		if (old_null != new_null)
+			return false;
+		if (!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * An update. The two transition tables run in step; where nothing that matters
+ * changed there is nothing to evaluate, which is most updates. Should a pair not
+ * be of one row, both are taken as changed, which is right as well.
+ */
+static void
+read_pairs(Change *change, const LiveColumns *columns, RowCallback callback, void *arg)
+{
+	TupleTableSlot *old_row;
+	TupleTableSlot *new_row;
+	int			old_pointer;
+	int			new_pointer;
+	MemoryContext context;
+	MemoryContext oldcontext;
+
+	old_row = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
+	new_row = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
+	old_pointer = tuplestore_alloc_read_pointer(change->old_rows, EXEC_FLAG_REWIND);
+	new_pointer = tuplestore_alloc_read_pointer(change->new_rows, EXEC_FLAG_REWIND);
+	tuplestore_select_read_pointer(change->old_rows, old_pointer);
+	tuplestore_rescan(change->old_rows);
+	tuplestore_select_read_pointer(change->new_rows, new_pointer);
+	tuplestore_rescan(change->new_rows);
+	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		bool		has_old = tuplestore_gettupleslot(change->old_rows, true, false, old_row);
+		bool		has_new = tuplestore_gettupleslot(change->new_rows, true, false, new_row);
+
+		if (!has_old && !has_new)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		oldcontext = MemoryContextSwitchTo(context);
+		if (!has_old || !has_new || !same_for_rules(columns, old_row, new_row))
+		{
+			if (has_old)
+				callback(old_row, false, arg);
+			if (has_new)
+				callback(new_row, true, arg);
+		}
+		MemoryContextSwitchTo(oldcontext);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+	ExecDropSingleTupleTableSlot(old_row);
+	ExecDropSingleTupleTableSlot(new_row);
+}
+
+/* The rows that went and came; not those updated that are the same for rules, which read these columns. */
+static void
+read_change(Change *change, const LiveColumns *columns, RowCallback callback, void *arg)
+{
+	if (change->map == NULL && change->old_rows && change->new_rows)
+	{
+		read_pairs(change, columns, callback, arg);
+		return;
+	}
+	if (change->map == NULL && change->old_row && change->new_row &&
+		same_for_rules(columns, change->old_row, change->new_row))
+		return;
 	read_rows(change, change->old_rows, change->old_row, false, callback, arg);
 	read_rows(change, change->new_rows, change->new_row, true, callback, arg);
 }
@@ -316,19 +398,18 @@ end_events(EventChange *events)
 }
 
 static void
-change_events(Change *change, LiveModel *live, int depth)
+change_events(Change *change, LiveTableData *table, LiveModel *live, int depth)
 {
 	EventChange events = {.live = live};
 	LiveIdentity identity;
 
-	events.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "event");
+	events.fold = ls_live_statement_fold(change->rel, table, live, depth);
 	ls_live_become_table_owner(&identity, change->owner, false);
 	begin_events(&events);
-	read_change(change, event_row, &events);
+	read_change(change, &live->event_columns, event_row, &events);
 	ls_live_become_self(&identity);
 	end_events(&events);
-	ls_live_apply(events.fold, depth);
-	ls_live_fold_end(events.fold);
+	ls_live_statement_end(events.fold, depth);
 }
 
 /* ----------------------------------------------------------------
@@ -359,6 +440,9 @@ lead_row(TupleTableSlot *slot, bool added, void *arg)
 	if (isnull)
 		return;
 	delta = ls_live_fold_lead(change->fold, key);
+	delta->of_lead = true;
+	if (added && !datum_image_eq(delta->key, key, change->live->key_byval, change->live->key_len))
+		ls_live_fold_rename(change->fold, delta, key);
 	if (!added)
 		delta->vanished = true;
 	else if (delta->vanished)
@@ -370,98 +454,19 @@ lead_row(TupleTableSlot *slot, bool added, void *arg)
 		ls_live_fold_add(change->fold, delta, i, change->eval.points[i], 0, added);
 }
 
-/* Is the key, and all that rules read, the same in both rows? */
-static bool
-same_for_rules(const LiveModel *live, TupleTableSlot *old_row, TupleTableSlot *new_row)
-{
-	TupleDesc	desc = old_row->tts_tupleDescriptor;
-
-	for (int i = -1; i < live->nlead_columns; i++)
-	{
-		AttrNumber	attno = i < 0 ? live->model->lead_attno : live->lead_columns[i];
-		Form_pg_attribute column = TupleDescAttr(desc, attno - 1);
-		bool		old_null;
-		bool		new_null;
-		Datum		old_value = slot_getattr(old_row, attno, &old_null);
-		Datum		new_value = slot_getattr(new_row, attno, &new_null);
-
-		if (old_null != new_null)
-			return false;
-		if (!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen))
-			return false;
-	}
-	return true;
-}
-
-/*
- * An update of leads. The two transition tables run in step; where nothing that
- * matters changed there is nothing to evaluate, which is most updates. Should a
- * pair not be of one lead, both are taken as changed, which is right as well.
- */
 static void
-lead_pairs(Change *change, LeadChange *leads)
-{
-	TupleTableSlot *old_row;
-	TupleTableSlot *new_row;
-	int			old_pointer;
-	int			new_pointer;
-	MemoryContext context;
-	MemoryContext oldcontext;
-
-	old_row = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
-	new_row = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsMinimalTuple);
-	old_pointer = tuplestore_alloc_read_pointer(change->old_rows, EXEC_FLAG_REWIND);
-	new_pointer = tuplestore_alloc_read_pointer(change->new_rows, EXEC_FLAG_REWIND);
-	tuplestore_select_read_pointer(change->old_rows, old_pointer);
-	tuplestore_rescan(change->old_rows);
-	tuplestore_select_read_pointer(change->new_rows, new_pointer);
-	tuplestore_rescan(change->new_rows);
-	context = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
-	for (;;)
-	{
-		bool		has_old = tuplestore_gettupleslot(change->old_rows, true, false, old_row);
-		bool		has_new = tuplestore_gettupleslot(change->new_rows, true, false, new_row);
-
-		if (!has_old && !has_new)
-			break;
-		CHECK_FOR_INTERRUPTS();
-		oldcontext = MemoryContextSwitchTo(context);
-		if (!has_old || !has_new || leads->live->lead_whole_row ||
-			!same_for_rules(leads->live, old_row, new_row))
-		{
-			if (has_old)
-				lead_row(old_row, false, leads);
-			if (has_new)
-				lead_row(new_row, true, leads);
-		}
-		MemoryContextSwitchTo(oldcontext);
-		MemoryContextReset(context);
-	}
-	MemoryContextDelete(context);
-	ExecDropSingleTupleTableSlot(old_row);
-	ExecDropSingleTupleTableSlot(new_row);
-}
-
-static void
-change_leads(Change *change, LiveModel *live, int depth)
+change_leads(Change *change, LiveTableData *table, LiveModel *live, int depth)
 {
 	LeadChange	leads = {.live = live};
 	LiveIdentity identity;
 
-	leads.fold = ls_live_fold_begin(live, GetCurrentTimestamp(), "lead");
+	leads.fold = ls_live_statement_fold(change->rel, table, live, depth);
 	ls_live_become_table_owner(&identity, change->owner, false);
 	ls_live_eval_begin(&leads.eval, live, &live->lead_rules);
-	if (change->old_rows && change->new_rows && change->map == NULL)
-		lead_pairs(change, &leads);
-	else if (change->old_row && change->new_row && !live->lead_whole_row && change->map == NULL &&
-			 same_for_rules(live, change->old_row, change->new_row))
-		 /* nothing to do */ ;
-	else
-		read_change(change, lead_row, &leads);
+	read_change(change, &live->lead_columns, lead_row, &leads);
 	ls_live_become_self(&identity);
 	ls_live_eval_end(&leads.eval);
-	ls_live_apply(leads.fold, depth);
-	ls_live_fold_end(leads.fold);
+	ls_live_statement_end(leads.fold, depth);
 }
 
 /* ----------------------------------------------------------------
@@ -481,9 +486,9 @@ hand_over(Change *change, TupleTableSlot *slot, bool added, RowCallback callback
 	MemoryContextReset(context);
 }
 
-/* The rows of a foreign table, with the rights of its owner. */
+/* The rows that a query returns (one column, the row), with the rights of the table's owner. */
 static void
-read_foreign(Change *change, bool added, RowCallback callback, void *arg, MemoryContext context)
+read_query(Change *change, const char *sql, bool added, RowCallback callback, void *arg, MemoryContext context)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(change->rel), &TTSOpsHeapTuple);
 	LiveIdentity identity;
@@ -492,8 +497,7 @@ read_foreign(Change *change, bool added, RowCallback callback, void *arg, Memory
 
 	SPI_connect();
 	ls_live_become_table_owner(&identity, change->rel->rd_rel->relowner, true);
-	portal = SPI_cursor_open_with_args(NULL, psprintf("SELECT t FROM ONLY %s t", ls_relation_name(RelationGetRelid(change->rel))),
-									   0, NULL, NULL, NULL, true, 0);
+	portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true, 0);
 	ls_live_become_self(&identity);
 	do
 	{
@@ -572,7 +576,8 @@ ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only, bool adde
 		change.owner = change.rel->rd_rel->relowner;
 		map_columns(&change, root);
 		if (change.rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			read_foreign(&change, added, callback, arg, rows);
+			read_query(&change, psprintf("SELECT t FROM ONLY %s t", ls_relation_name(RelationGetRelid(change.rel))),
+					   added, callback, arg, rows);
 		else if (change.rel->rd_rel->relkind == RELKIND_RELATION)
 			read_table(&change, added, callback, arg, rows);
 		end_change(&change);
@@ -586,6 +591,30 @@ ls_live_fold_table(LiveModel *live, bool events, Oid relid, bool only, bool adde
 		ls_live_eval_end(&lead.eval);
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextDelete(context);
+	return fold;
+}
+
+/* The leads that have events later than the start of the transaction. */
+LiveFold *
+ls_live_fold_to_come(LiveModel *live, const char *cause)
+{
+	LsModel    *model = live->model;
+	LiveFold   *fold = ls_live_fold_begin(live, GetCurrentTransactionStartTimestamp(), cause);
+	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "leadscore row", ALLOCSET_DEFAULT_SIZES);
+	EventChange events = {.live = live, .fold = fold};
+	Change		change = {.rel = table_open(model->events, AccessShareLock)};
+	LiveIdentity identity;
+
+	change.owner = change.rel->rd_rel->relowner;
+	ls_live_become_table_owner(&identity, change.owner, false);
+	begin_events(&events);
+	ls_live_become_self(&identity);
+	read_query(&change, psprintf("SELECT e FROM %s e WHERE e.%s > '%s'", ls_relation_name(model->events),
+								 quote_identifier(model->event_at), timestamptz_to_str(fold->now)),
+			   true, event_row, &events, rows);
+	end_events(&events);
+	table_close(change.rel, NoLock);
+	MemoryContextDelete(rows);
 	return fold;
 }
 
@@ -669,11 +698,11 @@ change_models(TriggerData *trigger, Oid relid, int depth)
 		}
 		begin_change(&change, trigger, relid);
 		if (live->model->events == relid)
-			change_events(&change, live, depth);
+			change_events(&change, table, live, depth);
 		/* what inherits from a table of leads is no lead; its partitions' rows are */
 		if (live->model->leads == relid &&
 			(relid == RelationGetRelid(change.rel) || change.rel->rd_rel->relispartition))
-			change_leads(&change, live, depth);
+			change_leads(&change, table, live, depth);
 		end_change(&change);
 	}
 	ls_live_table_unpin(table);

@@ -164,6 +164,7 @@ typedef enum LsScope
 extern TimestampTz ls_rule_window(const LsRule *rule, TimestampTz at);
 extern char *ls_query_scores(const LsModel *model, LsScope scope, bool as_of);
 extern char *ls_query_lead_account(const LsModel *model);
+extern void ls_model_check_permanent(Relation rel);
 extern char *ls_model_key_declaration(const LsModel *model);
 extern void ls_model_create_score_table(const LsModel *model, Oid reader);
 extern char *ls_query_event_account(const LsModel *model);

@@ -93,7 +93,7 @@ CREATE FUNCTION leadscore.create_model(model text, leads regclass, events regcla
 RETURNS text
 AS 'MODULE_PATHNAME', 'leadscore_create_model' LANGUAGE C;
 COMMENT ON FUNCTION leadscore.create_model(text, regclass, regclass, name, name, name) IS
-'new scoring model on a table of leads and, optionally, one of interactions; defaults: lead_key = primary key, event_lead = the foreign key to the leads or the column named like their key, event_at = the only timestamptz column; returns what was understood';
+'new scoring model on a table of leads and, optionally, one of interactions; defaults: lead_key = primary key, event_lead = the foreign key to the leads or the column named like their key, event_at = the only timestamptz column; temporary and unlogged tables are refused; returns what was understood';
 
 CREATE FUNCTION leadscore.drop_model(model text)
 RETURNS text

@@ -57,6 +57,23 @@ column_is_key(Relation rel, AttrNumber attno)
 	return found;
 }
 
+/* Stored scores outlive a session and a crash: so must the rows that they are made of. */
+void
+ls_model_check_permanent(Relation rel)
+{
+	bool		temporary = rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP;
+
+	if (!temporary && rel->rd_rel->relpersistence != RELPERSISTENCE_UNLOGGED)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg(temporary ? "table \"%s\" is temporary" : "table \"%s\" is unlogged", RelationGetRelationName(rel)),
+			 temporary ? errdetail("It would be gone after the session, and nobody else could write the model's tables before.") :
+			 errdetail("A crash would empty it, and leave the scores that its rows gave."),
+			 temporary ? errhint("Use a permanent table.") :
+			 errhint("ALTER TABLE %s SET LOGGED makes it permanent.", ls_relation_name(RelationGetRelid(rel)))));
+}
+
 /* The single column of the primary key. */
 static AttrNumber
 primary_key_column(Relation rel)
@@ -321,6 +338,7 @@ leadscore_create_model(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", RelationGetRelationName(leads)),
 				 errhint("Leads are the rows of a table with a unique key.")));
+	ls_model_check_permanent(leads);
 	ls_model_check_owner(&model);
 	model.lead_attno = find_lead_key(leads, optional_name(fcinfo, 5));
 	model.lead_key = pstrdup(NameStr(column_of(leads, model.lead_attno)->attname));
@@ -339,6 +357,7 @@ leadscore_create_model(PG_FUNCTION_ARGS)
 					 errmsg("\"%s\" is not a table", RelationGetRelationName(events)),
 					 errdetail("Scores follow events by triggers on the table that stores them."),
 					 errhint("Name that table; what a view computes can be a generated column, or stand in the rules.")));
+		ls_model_check_permanent(events);
 		model.event_lead_attno = find_event_lead(events, leads, model.lead_attno, optional_name(fcinfo, 3));
 		model.event_lead = pstrdup(NameStr(column_of(events, model.event_lead_attno)->attname));
 		model.event_at_attno = find_event_at(events, optional_name(fcinfo, 4));

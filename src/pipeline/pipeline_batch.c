@@ -30,10 +30,10 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "live/live.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/pipeline_history.h"
 
@@ -65,15 +65,6 @@ static Finish finish;
 
 static ExecutorFinish_hook_type previous_finish = NULL;
 
-/* foreign keys look at tables, and run no code of users */
-static bool
-only_looks(Oid function)
-{
-	return function == F_RI_FKEY_CHECK_INS || function == F_RI_FKEY_CHECK_UPD ||
-		function == F_RI_FKEY_NOACTION_DEL || function == F_RI_FKEY_NOACTION_UPD ||
-		function == F_RI_FKEY_RESTRICT_DEL || function == F_RI_FKEY_RESTRICT_UPD;
-}
-
 /* whether the rows of the statement that is finishing can wait for its end */
 static bool
 finish_can_wait(Oid relid)
@@ -101,7 +92,7 @@ finish_can_wait(Oid relid)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
-		if (TRIGGER_FOR_AFTER(trigger->tgtype) && !only_looks(trigger->tgfoid) &&
+		if (TRIGGER_FOR_AFTER(trigger->tgtype) && !ls_live_only_checks(trigger->tgfoid) &&
 			strcmp(trigger->tgname, LS_TRIGGER_STAGE) != 0 && strcmp(trigger->tgname, LS_TRIGGER_DELETE) != 0)
 			return false;
 	}

@@ -48,4 +48,4 @@ WHERE c.to_band IS DISTINCT FROM s.band
 UNION ALL
 SELECT 'outbox', x.lead FROM leadscore.crossing x
 LEFT JOIN leadscore.outbox o ON o.crossing = x.id AND o.consumer = 'reader'
-WHERE x.model = 'st' AND x.cause <> 'publish' AND o.id IS NULL;
+WHERE x.model = 'st' AND o.id IS NULL;

@@ -200,7 +200,7 @@ SELECT * FROM verify('lc');
 -- publishing takes leads into other bands, too: consumers hear of it
 SELECT count(*) FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish';
 SELECT drop_band('lc', 'warm'), publish('lc') > 0 AS published;
-SELECT message ->> 'lead' AS lead, message ->> 'from' AS "from", message ->> 'to' AS "to" FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish' ORDER BY id;
+SELECT message ->> 'lead' AS lead, message ->> 'from' AS "from", message ->> 'to' AS "to" FROM poll('crm', 1000) WHERE message ->> 'cause' = 'publish' ORDER BY length(message ->> 'lead'), 1;
 SELECT add_band('lc', 'warm', 30), publish('lc') > 0 AS published;
 
 -- after meddling with the stored scores (a superuser can), repair mends one lead

@@ -48,6 +48,7 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_function.o \
 				src/model/model_version.o \
 				src/model/model_past.o \
+				src/model/model_keep.o \
 				src/model/model_backtest.o \
 				src/model/model_changes.o \
 				src/model/model_exchange.o \

@@ -375,23 +375,6 @@ put_bounds(ReturnSetInfo *rsinfo, const char *component, double value, double lo
 	return clamped;
 }
 
-/* Before old values were kept, the lead's columns are taken as the oldest known. */
-static void
-put_oldest_known(ReturnSetInfo *rsinfo, const LsModel *model, TimestampTz at)
-{
-	TimestampTz since;
-
-	for (int i = 0; i < model->nrules; i++)
-	{
-		if (!model->rules[i].enabled || model->rules[i].event)
-			continue;
-		if (ls_past_since(model, &since) && at < since)
-			put_account(rsinfo, NULL, NULL, "lead", -1, 0,
-						"the lead's columns as they were when the model was first published");
-		return;
-	}
-}
-
 Datum
 leadscore_explain(PG_FUNCTION_ARGS)
 {
@@ -400,6 +383,7 @@ leadscore_explain(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	LsAccount  *accounts;
 	double		total = 0;
+	List	   *unknown = NIL;
 
 	ls_model_analyse(model);
 	InitMaterializedSRF(fcinfo, 0);
@@ -433,7 +417,9 @@ leadscore_explain(PG_FUNCTION_ARGS)
 		total = score_saturate(total + put_bounds(rsinfo, component->name, sum, component->lo, component->hi));
 	}
 	total = put_bounds(rsinfo, NULL, total, model->lo, model->hi);
-	put_oldest_known(rsinfo, model, at);
+	(void) ls_past_since(model, at, &unknown);
+	if (unknown != NIL)
+		put_account(rsinfo, NULL, NULL, "lead", -1, 0, ls_past_note(unknown));
 	put_account(rsinfo, NULL, NULL, "total", -1, total, ls_model_band(model, total));
 	return (Datum) 0;
 }
@@ -494,9 +480,9 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	bool		isnull = true;
 
 	SPI_connect();
-	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s $1::%s",
+	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s %s",
 						ls_relation_name(ls_model_score_relid(model, false)), ls_visible_leads_clause(model),
-						ls_key_equality(model->key_type), ls_type_name(model->key_type)),
+						ls_key_equality(model->key_type), ls_key_sql(model, "$1")),
 			   1, types, values);
 	if (SPI_processed > 0)
 		ls_score_from_datum(result_datum(0, 1, &isnull), &score);

@@ -144,10 +144,17 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	Oid			types[1] = {TIMESTAMPTZOID};
 	Datum		values[1] = {TimestampTzGetDatum(at)};
 	Datum		old;
+	List	   *unknown = NIL;
 
 	ls_model_check_complete(other);
 	ls_model_analyse(live);
 	ls_model_analyse(other);
+	(void) ls_past_since(live, at, &unknown);
+	(void) ls_past_since(other, at, &unknown);
+	if (unknown != NIL)
+		ereport(NOTICE,
+				(errmsg("columns of the leads that are not known as of then are taken as the oldest known: %s",
+						ls_past_names(unknown))));
 	ls_past_apply(live, (Datum) 0, at, &old);
 	other->past = live->past;
 	ls_judge_begin(live);

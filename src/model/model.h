@@ -161,6 +161,7 @@ extern char *ls_query_lead_account(const LsModel *model);
 extern char *ls_model_key_declaration(const LsModel *model);
 extern void ls_model_create_score_table(const LsModel *model, Oid reader);
 extern char *ls_query_event_account(const LsModel *model);
+extern char *ls_query_large_points(const LsModel *model, const char *least);
 extern char *ls_query_matches(const LsModel *model);
 extern void ls_rethrow_without(const char *sql, MemoryContext context);
 extern char *ls_type_name(Oid type);
@@ -196,6 +197,10 @@ extern void ls_judge_end(LsModel *model, bool store);
 extern const char *ls_judge_failure(const LsModel *model, int rule);
 extern void ls_judge_append_join(StringInfo buf, const LsModel *model, bool event, const char *alias);
 extern char *ls_judge_element(const LsModel *model, int rule);
+
+/* model_overflow.c */
+extern bool ls_score_one(LsModel *model, Datum lead, TimestampTz at, Score *score);
+extern void ls_score_all(LsModel *model, void (*work) (void *arg), void *arg);
 
 /* model_publish.c */
 

@@ -584,6 +584,45 @@ ls_query_matches(const LsModel *model)
 	return buf.data;
 }
 
+/* Conditions that points of a rule's column r<i> are large, of all such rules. */
+static void
+append_large(StringInfo buf, const LsModel *model, bool event, const char *least)
+{
+	appendStringInfoString(buf, "false");
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!counts(&model->rules[i], event))
+			continue;
+		appendStringInfoString(buf, " OR abs(");
+		if (event)
+			appendStringInfo(buf, "r%d", i);
+		else
+			append_points(buf, model, i);
+		appendStringInfo(buf, ") > %s", least);
+	}
+}
+
+/* The leads, as text, with points so large that few of them cannot be added up. */
+char *
+ls_query_large_points(const LsModel *model, const char *least)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT l.%s::text FROM ", quote_identifier(model->lead_key));
+	append_leads(&buf, model, ls_leads_from(model, NULL, NULL));
+	appendStringInfoString(&buf, " WHERE ");
+	append_large(&buf, model, false, least);
+	if (OidIsValid(model->events))
+	{
+		appendStringInfoString(&buf, " UNION SELECT k::text FROM (");
+		append_matrix(&buf, model, FOR_SUMS, LS_ALL_LEADS, NULL, NULL);
+		appendStringInfoString(&buf, ") m WHERE ");
+		append_large(&buf, model, true, least);
+	}
+	return buf.data;
+}
+
 /*
  * To be called in PG_CATCH() around a generated statement: the error goes on
  * without the statement in its context, which is long and says nothing to

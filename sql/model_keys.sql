@@ -65,6 +65,22 @@ ALTER TABLE mk.person DROP CONSTRAINT person_pkey;
 CREATE UNIQUE INDEX ON mk.person (name COLLATE "C");
 SELECT create_model('x', 'mk.person', lead_key => 'name');
 
+-- columns called as rows are in our own queries
+CREATE TABLE mk.odd (l int PRIMARY KEY, c int, p int, o int, j int, x int, s int, lead int);
+CREATE TABLE mk.odd_event (l int, e int, k int, m int, t int, r0 int, at timestamptz);
+INSERT INTO mk.odd SELECT g, g, g, g, g, g, g, g FROM generate_series(1, 2) g;
+INSERT INTO mk.odd_event SELECT g, g, g, g, g, g, '2026-01-01' FROM generate_series(1, 2) g;
+SELECT create_model('odd', 'mk.odd', 'mk.odd_event'), add_component('odd', 's');
+SELECT add_rule('odd', 's', 'lead', 'c + p + o + j + x + s + lead > 0 AND format(''%s'', odd) <> '''' AND 1 / c > -1', 'c + p + o + j + x + s + lead'),
+	   add_rule('odd', 's', 'event', 'k + m + t + r0 > 0 AND format(''%s'', odd_event) <> '''' AND 1 / e > -1', '100 * e', at_most => 3), publish('odd');
+SELECT now() AS then \gset
+INSERT INTO mk.odd_event SELECT l, e, k, m, t, r0, '2025-01-01' FROM mk.odd_event; UPDATE mk.odd SET c = c + 1;
+SELECT lead, score, score_at('odd', lead::text) AS now, score_at('odd', lead::text, :'then') AS was, (SELECT sum(points) FROM explain('odd', lead::text, :'then') WHERE source <> 'total') AS explained
+FROM score_odd ORDER BY lead;
+SELECT * FROM verify('odd');
+SELECT * FROM compare_scores('odd', 1, :'then') ORDER BY lead;
+SELECT count(*) > 10 AS measures FROM backtest('odd', 'SELECT l, now() + interval ''1 second'', l = 1 FROM mk.odd');
+
 -- points too large to add up: the error names the lead
 CREATE TABLE mk.lead (id int PRIMARY KEY, code text UNIQUE NOT NULL, n float8);
 CREATE TABLE mk.event (lead int, code text, p float8, at timestamptz);
@@ -94,5 +110,5 @@ UPDATE mk.lead SET n = 1.5e308 WHERE id = 2;
 SELECT publish('huge');
 
 SET client_min_messages = warning;
-SELECT drop_model(m) FROM unnest(ARRAY['sf', 'bits', 'person', 'huge', 'hugetext']) m;
+SELECT drop_model(m) FROM unnest(ARRAY['sf', 'bits', 'person', 'odd', 'huge', 'hugetext']) m;
 DROP SCHEMA mk CASCADE;

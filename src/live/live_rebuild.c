@@ -195,7 +195,8 @@ compute_lead(LiveModel *live, Datum key, Score *score)
 	rel = table_open(model->leads, AccessShareLock);
 	ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 	if (live->lead_plan == NULL)
-		live->lead_plan = make_plan(psprintf("SELECT l FROM %s%s l WHERE l.%s %s $1", only(model->leads),
+		live->lead_plan = make_plan(psprintf("SELECT %s FROM %s%s l WHERE l.%s %s $1",
+											 ls_whole_row("l", model->leads), only(model->leads),
 											 ls_relation_name(model->leads), quote_identifier(model->lead_key),
 											 ls_key_equality(model->key_type)),
 									1, &live->model->key_type);
@@ -338,7 +339,8 @@ compute_events(LiveModel *live, Datum key, TimestampTz now, LiveComputed *result
 
 	ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 	if (live->events_plan == NULL)
-		live->events_plan = make_plan(psprintf("SELECT e FROM %s e WHERE %s", ls_relation_name(model->events),
+		live->events_plan = make_plan(psprintf("SELECT %s FROM %s e WHERE %s", ls_whole_row("e", model->events),
+											   ls_relation_name(model->events),
 											   ls_event_is_of(model, "e", "$1")),
 									  1, &model->key_type);
 	ls_live_eval_begin(&state.plain, live, &live->event_rules);
@@ -517,7 +519,8 @@ ls_live_window_change(LiveFold *fold, LiveDelta *delta)
 		}
 		ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 		if (live->window_plan == NULL)
-			live->window_plan = make_plan(psprintf("SELECT e FROM %s e WHERE %s AND e.%s >= $2 AND e.%s < $3",
+			live->window_plan = make_plan(psprintf("SELECT %s FROM %s e WHERE %s AND e.%s >= $2 AND e.%s < $3",
+												   ls_whole_row("e", model->events),
 												   ls_relation_name(model->events),
 												   ls_event_is_of(model, "e", "$1"),
 												   quote_identifier(model->event_at),

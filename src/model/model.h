@@ -171,6 +171,7 @@ extern char *ls_key_sql(const LsModel *model, const char *text);
 extern char *ls_event_is_of(const LsModel *model, const char *alias, const char *key);
 extern bool ls_is_integer(Oid type);
 extern char *ls_relation_name(Oid relid);
+extern char *ls_whole_row(const char *alias, Oid relid);
 
 /*
  * model_failure.c

@@ -337,7 +337,7 @@ ls_past_convert(const LsModel *model, List *columns, List *expressions, int64 *a
 												 converted_sql(columns, expressions), past_table(model->name),
 												 expressions == NIL ? "" :
 												 psprintf(" LEFT JOIN %s%s c ON p.lead %s c.%s"
-														  " CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c, p.old) l",
+														  " CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, p.old) l",
 														  get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
 														  ls_relation_name(model->leads), ls_key_equality(model->key_type),
 														  quote_identifier(model->lead_key))),
@@ -425,11 +425,11 @@ ls_leads_from(const LsModel *model, const char *at, const char *old)
 		case LS_PAST_NONE:
 			break;
 		case LS_PAST_PARAMETER:
-			return psprintf("%s c CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c, %s) l", table, old);
+			return psprintf("%s c CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, %s) l", table, old);
 		case LS_PAST_JOIN:
 			return psprintf("%s c LEFT JOIN (SELECT lead, " OLDEST_KNOWN " AS old FROM %s WHERE until > %s"
 							" GROUP BY lead) p ON p.lead %s c.%s"
-							" CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c, p.old) l",
+							" CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, p.old) l",
 							table, past_table(model->name), at, ls_key_equality(model->key_type),
 							quote_identifier(model->lead_key));
 	}
@@ -449,7 +449,7 @@ ls_outcomes_from(const LsModel *model)
 		return psprintf("o JOIN %s l ON l.%s %s o.lead", table, key, equals);
 	return psprintf("o JOIN %s c ON c.%s %s o.lead"
 					" CROSS JOIN LATERAL (SELECT " OLDEST_KNOWN " AS old FROM %s q WHERE q.lead %s o.lead AND q.until > o.at) p"
-					" CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c, p.old) l",
+					" CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, p.old) l",
 					table, key, equals, past_table(model->name), equals);
 }
 

@@ -67,6 +67,13 @@ ls_relation_name(Oid relid)
 									  get_rel_name(relid));
 }
 
+/* A row of a table in a list of columns; the bare alias would be a column that is called so. */
+char *
+ls_whole_row(const char *alias, Oid relid)
+{
+	return psprintf("(%s.*)::%s", alias, ls_relation_name(relid));
+}
+
 bool
 ls_is_integer(Oid type)
 {

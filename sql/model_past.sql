@@ -203,7 +203,7 @@ SELECT count(*) > 1000 AS cases, count(DISTINCT coalesce(oldest, '')) > 3 AS var
 	   count(*) FILTER (WHERE score_of('hist', id::text, t, version) IS DISTINCT FROM coalesce(score, 0)) AS wrong
 FROM mp.expected;
 SELECT count(*) > 100 AS cases, count(*) FILTER (WHERE score_at('hist', e.id::text, t) IS DISTINCT FROM coalesce(score, 0)) AS wrong,
-	   count(*) FILTER (WHERE x.note IS DISTINCT FROM 'not known as of then, taken as the oldest known: ' || oldest) AS wrong_note
+	   count(*) FILTER (WHERE x.note IS DISTINCT FROM 'as oldest known: ' || oldest) AS wrong_note
 FROM mp.expected e LEFT JOIN LATERAL (SELECT note FROM explain('hist', e.id::text, t) WHERE note LIKE '%oldest known%') x ON true
 WHERE version = (SELECT live_version FROM leadscore.model WHERE model = 'hist');
 -- all leads at once, and as of outcomes

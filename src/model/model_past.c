@@ -526,5 +526,5 @@ char *
 ls_past_note(const List *unknown)
 {
 	return unknown == NIL ? NULL :
-		psprintf("not known as of then, taken as the oldest known: %s", ls_past_names(unknown));
+		psprintf("as oldest known: %s", ls_past_names(unknown));
 }

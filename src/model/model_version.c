@@ -175,7 +175,7 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	(void) ls_past_since(other, at, &unknown);
 	if (unknown != NIL)
 		ereport(NOTICE,
-				(errmsg("columns of the leads that are not known as of then are taken as the oldest known: %s",
+				(errmsg("columns of leads taken as oldest known: %s",
 						ls_past_names(unknown))));
 	InitMaterializedSRF(fcinfo, 0);
 	ls_score_all(other, compare_all, &comparing);

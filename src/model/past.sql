@@ -32,7 +32,7 @@ COMMENT ON FUNCTION leadscore.value_text(anyelement) IS
 'internal: a value as the text that old values are kept as';
 
 CREATE AGGREGATE leadscore.merged(jsonb) (
-	SFUNC = pg_catalog.jsonb_concat, STYPE = jsonb, INITCOND = '{}', PARALLEL = RESTRICTED);
+	SFUNC = pg_catalog.jsonb_concat, STYPE = jsonb, COMBINEFUNC = pg_catalog.jsonb_concat, INITCOND = '{}', PARALLEL = SAFE);
 COMMENT ON AGGREGATE leadscore.merged(jsonb) IS
 'internal: JSON objects in one, of a key that several have the last value';
 

@@ -49,7 +49,9 @@ OBJS_model =		src/model/eval_atom.o \
 				src/model/eval_cache.o \
 				src/model/eval_function.o \
 				src/model/model_version.o \
+				src/model/model_overflow.o \
 				src/model/model_past.o \
+				src/model/model_keep.o \
 				src/model/model_backtest.o \
 				src/model/model_changes.o \
 				src/model/model_exchange.o \
@@ -125,7 +127,7 @@ SQL_PARTS =		src/leadscore.sql \
 REGRESS_base =	install catalog
 REGRESS_stage =	stage
 REGRESS_score =	score_io score_algebra score_order score_agg score_laws score_rank score_gist
-REGRESS_model =	model_eval model_define model_score model_fit model_version model_past model_exchange model_scan model_backtest model_many model_failure model_security
+REGRESS_model =	model_eval model_define model_keys model_score model_fit model_version model_past model_exchange model_scan model_backtest model_many model_failure model_security
 REGRESS_live =	live_bulk live_dml live_crossing live_keys live_tables live_alter live_partition live_errors live_kept live_security
 REGRESS_pipeline =	pipeline_lifecycle pipeline_define pipeline_audit pipeline_dml pipeline_order pipeline_batch pipeline_strict pipeline_security pipeline_score
 REGRESS_analytics =	analytics_funnel analytics_window_funnel \

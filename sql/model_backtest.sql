@@ -61,7 +61,7 @@ WITH share AS (
 SELECT count(*) AS shares, count(*) FILTER (WHERE b.measure IS NULL OR s.measure IS NULL OR abs(b.value - hits::float8 / n) > 1e-9
 		OR abs(b.low - (hits + 1.9207294104 - 1.959963984540054 * sqrt(hits * (n - hits)::float8 / n + 0.9603647052)) / (n + 3.8414588207)) > 1e-6
 		OR abs(b.high - (hits + 1.9207294104 + 1.959963984540054 * sqrt(hits * (n - hits)::float8 / n + 0.9603647052)) / (n + 3.8414588207)) > 1e-6) AS wrong
-FROM share s FULL JOIN (SELECT * FROM mb.back WHERE measure NOT LIKE 'AUC%') b ON b.measure = s.measure AND b.part IS NOT DISTINCT FROM s.part;
+FROM share s FULL JOIN (SELECT * FROM mb.back WHERE measure NOT LIKE 'AUC%' AND measure <> 'oldest known columns') b ON b.measure = s.measure AND b.part IS NOT DISTINCT FROM s.part;
 
 -- a model against itself, and against noise, is not called different
 SELECT measure, part, value, note FROM backtest('back', 'SELECT lead_id, at, won FROM mb.outcome', against => 1) WHERE measure = 'AUC difference';
@@ -69,6 +69,24 @@ SELECT measure, note FROM backtest('back', 'SELECT lead_id, at, hashint4(lead_id
 -- a rule that knows the outcome is called suspicious
 SELECT add_rule('back', 'fit', 'leak', $$status = 'signed'$$, 50);
 SELECT measure, part, note FROM backtest('back', 'SELECT lead_id, at, won FROM mb.outcome', version => 0) WHERE note LIKE 'susp%';
+
+-- what happens at the instant of the outcome is not known before it: neither an event nor a column that the same transaction changed
+BEGIN;
+INSERT INTO mb.event SELECT lead_id, 'order mail', at FROM mb.outcome WHERE won;
+SELECT add_rule('back', 'engagement', 'order mail', $$kind = 'order mail'$$, 50) IS NOT NULL AS added;
+SET LOCAL client_min_messages = error;
+SELECT leads, note FROM backtest('back', 'SELECT lead_id, at, won FROM mb.outcome', version => 0) WHERE part = 'order mail';
+ROLLBACK;
+CREATE TABLE mb.signed (lead_id int, at timestamptz, won bool);
+BEGIN;
+UPDATE mb.lead SET staff = 100000 WHERE lead_id % 2 = 0;
+INSERT INTO mb.signed SELECT lead_id, now(), lead_id % 2 = 0 FROM mb.lead;
+COMMIT;
+SELECT value > 0.9 AS told FROM backtest('back', 'SELECT * FROM mb.signed') WHERE measure = 'AUC';
+UPDATE mb.lead SET staff = 100 WHERE staff = 100000;
+-- outcomes from before old values were kept are counted: none of these, since they are all from after publishing, but of a column that the draft is first to read
+SELECT measure, leads, note FROM backtest('back', 'SELECT * FROM mb.signed') WHERE measure = 'oldest known columns';
+SELECT measure, leads, note FROM backtest('back', 'SELECT * FROM mb.signed', version => 0) WHERE measure = 'oldest known columns';
 
 -- values of leads that changed later do not count
 UPDATE mb.lead SET sector = CASE sector WHEN 'saas' THEN 'retail' ELSE 'saas' END, staff = 300 - staff;
@@ -85,6 +103,7 @@ SELECT * FROM backtest('back', 'SELECT lead_id, at, true FROM mb.outcome');
 SELECT * FROM backtest('back', 'SELECT 1, now(), false WHERE false');
 SELECT * FROM backtest('back', 'SELECT ''x'', now(), false UNION ALL SELECT ''1'', now(), true');
 SELECT * FROM backtest('back', 'nonsense');
+SELECT * FROM backtest('back', 'SELECT lead_id, at, won FROM mb.outcome', before => '-1 hour');
 SELECT * FROM backtest('back', NULL);
 SELECT * FROM backtest('back', 'SELECT lead_id, at, won FROM mb.outcome', 9);
 SELECT count(*) AS outcomes FROM mb.outcome;

@@ -50,6 +50,7 @@ typedef struct Altered
 {
 	Oid			relid;
 	List	   *names;			/* of columns, char * */
+	List	   *dropped;		/* those of them that are gone, though another may have come */
 	const char *renamed;		/* what the only one was called before; NULL: not renamed */
 } Altered;
 
@@ -152,10 +153,14 @@ collected_columns(Node *command)
 			altered->relid = collected->d.alterTable.objectId;
 			foreach(cell, castNode(AlterTableStmt, command)->cmds)
 			{
-				const char *name = column_of(lfirst_node(AlterTableCmd, cell));
+				AlterTableCmd *alter = lfirst_node(AlterTableCmd, cell);
+				const char *name = column_of(alter);
 
-				if (name != NULL)
-					altered->names = lappend(altered->names, pstrdup(name));
+				if (name == NULL)
+					continue;
+				altered->names = lappend(altered->names, pstrdup(name));
+				if (alter->subtype == AT_DropColumn)
+					altered->dropped = lappend(altered->dropped, llast(altered->names));
 			}
 		}
 		if (altered->names != NIL)
@@ -366,16 +371,22 @@ static void
 follow_columns(Concerned *model)
 {
 	ErrorData  *error;
+	ListCell   *dropped;
 
 	if (get_rel_name(model->leads) == NULL)
 		return;
 	if (model->of_leads && model->altered->renamed)
-		ls_past_rename(model->name, model->altered->renamed, linitial(model->altered->names));
+		ls_past_rename(model->name, model->leads, model->altered->renamed, linitial(model->altered->names));
+	if (model->of_leads)
+		foreach(dropped, model->altered->dropped)
+			ls_past_rename(model->name, model->leads, lfirst(dropped), NULL);
 	error = ls_live_attempt(rescore, model, true);
 	if (error == NULL)
 		return;
 	if (does_not_fit(error))
 	{
+		if (model->of_leads)
+			ls_past_check_key(model->name, model->leads);
 		(void) ls_kept_set(model->name, ls_live_warn_not_kept(model->name, error));
 		return;
 	}

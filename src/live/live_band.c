@@ -277,11 +277,10 @@ ls_live_move_stage(LiveModel *live, int64 id, const char *key, const char *stage
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		char	   *where = psprintf("%s%s WHERE %s %s %s::%s",
+		char	   *where = psprintf("%s%s WHERE %s %s %s",
 									 get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
 									 ls_relation_name(model->leads), quote_identifier(model->lead_key),
-									 ls_key_equality(model->key_type), quote_literal_cstr(key),
-									 ls_type_name(model->key_type));
+									 ls_key_equality(model->key_type), ls_key_sql(model, quote_literal_cstr(key)));
 		int			result;
 
 		SetUserIdAndSecContext(ls_live_owner_of(model->leads),

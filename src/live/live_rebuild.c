@@ -168,16 +168,6 @@ only(Oid relid)
 	return get_rel_relkind(relid) == RELKIND_RELATION ? "ONLY " : "";
 }
 
-/* "e.lead = $1", by the equality of the key's type where that applies */
-static char *
-is_this_lead(const LiveModel *live, const char *alias, const char *column, Oid type)
-{
-	const LsModel *model = live->model;
-
-	return psprintf("%s.%s %s $1", alias, quote_identifier(column),
-					type == model->key_type ? ls_key_equality(model->key_type) : "OPERATOR(pg_catalog.=)");
-}
-
 /* Put a row that came as a composite value into a slot of the table. */
 void
 ls_live_store_row(TupleTableSlot *slot, HeapTuple row, TupleDesc desc, HeapTupleData *tuple)
@@ -207,9 +197,10 @@ compute_lead(LiveModel *live, Datum key, LiveComputed *result, MemoryContext con
 	rel = table_open(model->leads, AccessShareLock);
 	ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 	if (live->lead_plan == NULL)
-		live->lead_plan = make_plan(psprintf("SELECT l FROM %s%s l WHERE %s", only(model->leads),
-											 ls_relation_name(model->leads),
-											 is_this_lead(live, "l", model->lead_key, model->key_type)),
+		live->lead_plan = make_plan(psprintf("SELECT %s FROM %s%s l WHERE l.%s %s $1",
+											 ls_whole_row("l", model->leads), only(model->leads),
+											 ls_relation_name(model->leads), quote_identifier(model->lead_key),
+											 ls_key_equality(model->key_type)),
 									1, &live->model->key_type);
 	ls_spi_expect(SPI_execute_plan(live->lead_plan, &key, NULL, true, 1), SPI_OK_SELECT);
 	exists = SPI_processed > 0;
@@ -356,8 +347,9 @@ compute_events(LiveModel *live, Datum key, TimestampTz now, LiveComputed *result
 
 	ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 	if (live->events_plan == NULL)
-		live->events_plan = make_plan(psprintf("SELECT e FROM %s e WHERE %s", ls_relation_name(model->events),
-											   is_this_lead(live, "e", model->event_lead, model->event_lead_type)),
+		live->events_plan = make_plan(psprintf("SELECT %s FROM %s e WHERE %s", ls_whole_row("e", model->events),
+											   ls_relation_name(model->events),
+											   ls_event_is_of(model, "e", "$1")),
 									  1, &model->key_type);
 	ls_live_eval_begin(&state.plain, live, &live->event_rules);
 	ls_live_eval_begin(&state.special, live, &live->special_rules);
@@ -411,7 +403,7 @@ ls_live_has_events(LiveModel *live, Datum key)
 	ls_live_become_table_owner(&identity, ls_live_owner_of(model->events), true);
 	if (live->any_event_plan == NULL)
 		live->any_event_plan = make_plan(psprintf("SELECT FROM %s e WHERE %s LIMIT 1", ls_relation_name(model->events),
-												  is_this_lead(live, "e", model->event_lead, model->event_lead_type)),
+												  ls_event_is_of(model, "e", "$1")),
 										 1, &model->key_type);
 	ls_spi_expect(SPI_execute_plan(live->any_event_plan, &key, NULL, true, 1), SPI_OK_SELECT);
 	found = SPI_processed > 0;
@@ -535,9 +527,10 @@ ls_live_window_change(LiveFold *fold, LiveDelta *delta)
 		}
 		ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 		if (live->window_plan == NULL)
-			live->window_plan = make_plan(psprintf("SELECT e FROM %s e WHERE %s AND e.%s >= $2 AND e.%s < $3",
+			live->window_plan = make_plan(psprintf("SELECT %s FROM %s e WHERE %s AND e.%s >= $2 AND e.%s < $3",
+												   ls_whole_row("e", model->events),
 												   ls_relation_name(model->events),
-												   is_this_lead(live, "e", model->event_lead, model->event_lead_type),
+												   ls_event_is_of(model, "e", "$1"),
 												   quote_identifier(model->event_at),
 												   quote_identifier(model->event_at)),
 										  3, types);

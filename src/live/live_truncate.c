@@ -238,7 +238,8 @@ points_of_leads(LiveFold *fold)
 	SPI_connect();
 	ls_live_become_table_owner(&identity, rel->rd_rel->relowner, true);
 	ls_live_eval_begin(&eval, live, &live->lead_rules);
-	ls_spi_expect(SPI_execute_with_args(psprintf("SELECT l FROM %s%s l WHERE l.%s %s ANY ($1)",
+	ls_spi_expect(SPI_execute_with_args(psprintf("SELECT %s FROM %s%s l WHERE l.%s %s ANY ($1)",
+												 ls_whole_row("l", model->leads),
 												 get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
 												 ls_relation_name(model->leads), quote_identifier(model->lead_key),
 												 ls_key_equality(model->key_type)),

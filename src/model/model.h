@@ -97,6 +97,7 @@ typedef struct LsModel
 	char	   *event_lead;
 	AttrNumber	event_lead_attno;
 	Oid			event_lead_type;
+	Oid			event_lead_collation;
 	char	   *event_at;
 	AttrNumber	event_at_attno;
 
@@ -168,12 +169,17 @@ extern void ls_model_check_permanent(Relation rel);
 extern char *ls_model_key_declaration(const LsModel *model);
 extern void ls_model_create_score_table(const LsModel *model, Oid reader);
 extern char *ls_query_event_account(const LsModel *model);
+extern char *ls_query_large_points(const LsModel *model, const char *least);
 extern char *ls_query_matches(const LsModel *model);
 extern void ls_rethrow_without(const char *sql, MemoryContext context);
 extern char *ls_type_name(Oid type);
+extern char *ls_collate(Oid collation);
 extern char *ls_key_equality(Oid type);
+extern char *ls_key_sql(const LsModel *model, const char *text);
+extern char *ls_event_is_of(const LsModel *model, const char *alias, const char *key);
 extern bool ls_is_integer(Oid type);
 extern char *ls_relation_name(Oid relid);
+extern char *ls_whole_row(const char *alias, Oid relid);
 
 /*
  * model_failure.c
@@ -209,6 +215,10 @@ extern const char *ls_judge_failure(const LsModel *model, int rule);
 extern void ls_judge_append_join(StringInfo buf, const LsModel *model, bool event, const char *alias);
 extern char *ls_judge_element(const LsModel *model, int rule);
 
+/* model_overflow.c */
+extern bool ls_score_one(LsModel *model, Datum lead, TimestampTz at, Score *score);
+extern void ls_score_all(LsModel *model, void (*work) (void *arg), void *arg);
+
 /* model_publish.c */
 
 /* Told before and after the scores of all leads are stored (the live part). */
@@ -236,12 +246,18 @@ extern void ls_model_clear_draft(const char *name);
 /* model_past.c */
 extern void ls_past_keep(const LsModel *model);
 extern void ls_past_drop(const LsModel *model);
-extern void ls_past_rename(const char *model, const char *from, const char *to);
+extern Oid	ls_past_relid(const char *model);
+extern bool ls_past_takes_key(const char *model, Oid type);
+extern void ls_past_check_key(const char *model, Oid leads);
+extern void ls_past_interrupted(const char *model);
+extern void ls_past_rename(const char *model, Oid leads, const char *from, const char *to);
 extern bool ls_past_convert(const LsModel *model, List *columns, List *expressions, int64 *after, int limit);
 extern void ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old);
 extern char *ls_leads_from(const LsModel *model, const char *at, const char *old);
 extern char *ls_outcomes_from(const LsModel *model);
-extern bool ls_past_since(const LsModel *model, TimestampTz *since);
+extern TimestampTz ls_past_since(const LsModel *model, TimestampTz at, List **unknown);
+extern char *ls_past_names(const List *names);
+extern char *ls_past_note(const List *unknown);
 
 /* model_report.c */
 

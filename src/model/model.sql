@@ -188,13 +188,13 @@ CREATE FUNCTION leadscore.explain(model text, lead text, at timestamptz DEFAULT 
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_explain' LANGUAGE C STABLE STRICT ROWS 20;
 COMMENT ON FUNCTION leadscore.explain(text, text, timestamptz) IS
-'every point of a lead''s score as of an instant: a row for each rule that counted (its points aged to the instant), for each limit and each bound that took or gave points, and for rules that could not be decided; the last row is the total, the sum of all others';
+'every point of a lead''s score as of an instant: a row for each rule that counted (its points aged to the instant), for each limit and each bound that took or gave points, for rules that could not be decided, and for columns that are not known as of then and taken as the oldest known; the last row is the total, the sum of all others';
 
 CREATE FUNCTION leadscore.score_at(model text, lead text, at timestamptz DEFAULT pg_catalog.now())
 RETURNS float8
 AS 'MODULE_PATHNAME', 'leadscore_score_at' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION leadscore.score_at(text, text, timestamptz) IS
-'the score of a lead as of an instant under the live version, computed from the lead''s row and the events up to then; NULL if there is no such lead';
+'the score of a lead as of an instant under the live version, computed from the lead''s row as it was (columns that are not known as of then, which explain names, as the oldest known) and the events up to then; NULL if there is no such lead';
 
 CREATE FUNCTION leadscore.current_score(model text, lead text)
 RETURNS leadscore.score

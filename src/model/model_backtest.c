@@ -61,6 +61,20 @@ column_types(TupleDesc desc)
 	return desc->natts > 0 ? buf.data : "no column";
 }
 
+/*
+ * The last instant at which an outcome was not known: what happens at the instant
+ * of the outcome, or after it, may be its consequence.
+ */
+static TimestampTz
+instant_before(TimestampTz outcome, const Interval *before)
+{
+	TimestampTz at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(outcome),
+															 IntervalPGetDatum(before)));
+
+	/* months and days of different signs are more or less than nothing, depending on the date */
+	return ls_score_instant(Min(at, outcome)) - 1;
+}
+
 /* Run the user's query of outcomes, with the user's own settings. */
 static void
 read_outcomes(const char *query, const Interval *before, Trial *trial)
@@ -109,8 +123,7 @@ read_outcomes(const char *query, const Interval *before, Trial *trial)
 		if (lead == NULL || no_at || no_outcome)
 			continue;
 		trial->leads[trial->n] = CStringGetTextDatum(lead);
-		trial->ats[trial->n] = DirectFunctionCall2(timestamptz_mi_interval, at, IntervalPGetDatum(before));
-		(void) ls_score_instant(DatumGetTimestampTz(trial->ats[trial->n]));
+		trial->ats[trial->n] = TimestampTzGetDatum(instant_before(DatumGetTimestampTz(at), before));
 		trial->won[trial->n++] = won;
 		trial->won_count += won;
 	}
@@ -407,6 +420,41 @@ put_rules(ReturnSetInfo *rsinfo, LsModel *model, const Trial *trial)
 	}
 }
 
+/*
+ * Outcomes from before the old values of columns were kept: what their leads are
+ * scored by may be from after the outcome, and tell it.
+ */
+static void
+put_oldest_known(ReturnSetInfo *rsinfo, const LsModel *model, const LsModel *other, const Trial *trial)
+{
+	TimestampTz first = DT_NOEND;
+	TimestampTz since;
+	List	   *unknown = NIL;
+	int			leads = 0;
+	int			won = 0;
+
+	for (int i = 0; i < trial->n; i++)
+		first = Min(first, DatumGetTimestampTz(trial->ats[i]));
+	since = ls_past_since(model, first, &unknown);
+	if (other)
+		since = Max(since, ls_past_since(other, first, &unknown));
+	for (int i = 0; i < trial->n; i++)
+		if (DatumGetTimestampTz(trial->ats[i]) < since)
+		{
+			leads++;
+			won += trial->won[i];
+		}
+	if (leads == 0)
+		return;
+	put_measure(rsinfo, "oldest known columns", NULL, leads, won, (double) leads / trial->n, NAN, NAN,
+				ls_past_names(unknown));
+	ereport(WARNING,
+			(errmsg("%d of %d outcomes are from before old values of the leads' columns were kept", leads, trial->n),
+			 errdetail("Their leads are scored by the oldest known values of %s, which may be from after the outcome.",
+					   ls_past_names(unknown)),
+			 errhint("Old values are kept from the first publishing of a version that reads the column on; points of events are not concerned.")));
+}
+
 Datum
 leadscore_backtest(PG_FUNCTION_ARGS)
 {
@@ -418,6 +466,7 @@ leadscore_backtest(PG_FUNCTION_ARGS)
 	Trial		trial;
 	Scored		a;
 	Scored		b;
+	Interval	none = {0};
 	int			missing;
 	double		spread;
 
@@ -425,6 +474,11 @@ leadscore_backtest(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the time before the outcome must not be null")));
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(4), IntervalPGetDatum(&none))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the time before the outcome must not be negative"),
+				 errdetail("A score from after the outcome tells nothing about who will convert.")));
 	ls_model_check_complete(model);
 	if (other)
 		ls_model_check_complete(other);
@@ -445,6 +499,7 @@ leadscore_backtest(PG_FUNCTION_ARGS)
 	rate_trial(&trial, &a);
 	put_share(rsinfo, "conversion", NULL, trial.n, trial.won_count, trial.won_count, trial.n,
 			  missing ? psprintf("outcomes of leads that are not there, left out: %d", missing) : NULL);
+	put_oldest_known(rsinfo, model, other, &trial);
 	spread = Z95 * sqrt(a.variance);
 	put_measure(rsinfo, "AUC", psprintf("version %d", model->version), trial.n, trial.won_count,
 				a.auc, Max(a.auc - spread, 0), Min(a.auc + spread, 1),

@@ -396,7 +396,8 @@ ls_model_resolve(LsModel *model)
 				 errmsg("the table of events of model \"%s\" does not exist any more", model->name),
 				 errhint("leadscore.drop_model('%s') removes the model.", model->name)));
 	model->event_lead_attno = resolve_column(model, model->events, model->event_lead, "lead of an event");
-	model->event_lead_type = get_atttype(model->events, model->event_lead_attno);
+	get_atttypetypmodcoll(model->events, model->event_lead_attno,
+						  &model->event_lead_type, &typmod, &model->event_lead_collation);
 	model->event_at_attno = resolve_column(model, model->events, model->event_at, "instant of an event");
 }
 
@@ -479,7 +480,8 @@ ls_model_tie_table(Oid relid)
 
 /*
  * A table that belongs to a model, its column lead the key, after the table of
- * leads was altered: the key may have another type, the leads another owner.
+ * leads was altered: the key may have another type or collation, the leads
+ * another owner.
  */
 void
 ls_model_follow_leads(const LsModel *model, Oid relid)
@@ -487,13 +489,17 @@ ls_model_follow_leads(const LsModel *model, Oid relid)
 	HeapTuple	leads = SearchSysCache1(RELOID, ObjectIdGetDatum(model->leads));
 	Oid			owner;
 	char	   *table = ls_relation_name(relid);
+	Oid			type;
+	Oid			collation;
+	int32		typmod;
 
 	if (!HeapTupleIsValid(leads))
 		elog(ERROR, "cache lookup failed for relation %u", model->leads);
 	owner = ((Form_pg_class) GETSTRUCT(leads))->relowner;
 	ReleaseSysCache(leads);
 	SPI_connect();
-	if (get_atttype(relid, get_attnum(relid, "lead")) != model->key_type)
+	get_atttypetypmodcoll(relid, get_attnum(relid, "lead"), &type, &typmod, &collation);
+	if (type != model->key_type || collation != model->key_collation)
 		ls_catalog_execute(psprintf("ALTER TABLE %s ALTER COLUMN lead TYPE %s USING lead::text::%s", table,
 									ls_model_key_declaration(model), ls_type_name(model->key_type)),
 						   0, NULL, NULL, NULL);

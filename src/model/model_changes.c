@@ -149,6 +149,7 @@ leadscore_changes(PG_FUNCTION_ARGS)
 	double		total_before;
 	double		total_after;
 	double		bounds;
+	List	   *unknown = NIL;
 
 	if (from > to)
 		ereport(ERROR,
@@ -171,6 +172,7 @@ leadscore_changes(PG_FUNCTION_ARGS)
 		double		total_old;
 
 		ls_model_analyse(old);
+		(void) ls_past_since(old, from, &unknown);
 		total_old = account_total(old, ls_take_account(old, lead, from));
 		put_change(rsinfo, NULL, "rule changes", NULL, 0, total_before - total_old,
 				   psprintf("version %d to version %d", old->version, model->version));
@@ -180,6 +182,10 @@ leadscore_changes(PG_FUNCTION_ARGS)
 		put_component_changes(rsinfo, model, c, before, after, to - from);
 	if (bounds != 0)
 		put_change(rsinfo, NULL, "bounds", NULL, 0, bounds, NULL);
+	/* what is known as of the first instant is known as of the second */
+	(void) ls_past_since(model, from, &unknown);
+	if (unknown != NIL)
+		put_change(rsinfo, NULL, "lead data", NULL, 0, 0, ls_past_note(unknown));
 	put_change(rsinfo, NULL, "total", NULL, 0, total_after - total_before,
 			   psprintf("from %.1f to %.1f", total_before, total_after));
 	return (Datum) 0;

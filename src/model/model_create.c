@@ -10,17 +10,14 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -28,6 +25,19 @@
 
 PG_FUNCTION_INFO_V1(leadscore_create_model);
 PG_FUNCTION_INFO_V1(leadscore_drop_model);
+
+/* Are keys that differ by an index different by the column, too? */
+static bool
+same_equality(HeapTuple index, Oid collation)
+{
+	bool		isnull;
+	Datum		collations = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indcollation, &isnull);
+	Oid			theirs = ((oidvector *) DatumGetPointer(collations))->values[0];
+
+	return theirs == collation ||
+		(OidIsValid(theirs) && OidIsValid(collation) &&
+		 get_collation_isdeterministic(theirs) && get_collation_isdeterministic(collation));
+}
 
 /* Is there a unique, complete index on exactly this column, and is it NOT NULL? */
 static bool
@@ -49,7 +59,8 @@ column_is_key(Relation rel, AttrNumber attno)
 		index = (Form_pg_index) GETSTRUCT(tuple);
 		if (index->indisunique && index->indisvalid && index->indnkeyatts == 1 &&
 			index->indkey.values[0] == attno &&
-			heap_attisnull(tuple, Anum_pg_index_indpred, NULL))
+			heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
+			same_equality(tuple, TupleDescAttr(RelationGetDescr(rel), attno - 1)->attcollation))
 			found = true;
 		ReleaseSysCache(tuple);
 	}
@@ -132,7 +143,7 @@ find_lead_key(Relation leads, const char *given)
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("column \"%s\" does not identify the rows of table \"%s\"",
 						NameStr(column->attname), RelationGetRelationName(leads)),
-				 errhint("The lead key needs NOT NULL and a unique index on it alone.")));
+				 errhint("The lead key needs NOT NULL and a unique index on it alone, of the column's collation.")));
 	if (!OidIsValid(lookup_type_cache(column->atttypid, TYPECACHE_LT_OPR)->lt_opr))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -256,17 +267,8 @@ find_event_at(Relation events, const char *given)
 char *
 ls_model_key_declaration(const LsModel *model)
 {
-	char	   *type = ls_type_name(model->key_type);
-	char	   *result = type;
-
-	if (OidIsValid(model->key_collation) && model->key_collation != DEFAULT_COLLATION_OID)
-	{
-		int			level = ls_portable_settings();
-
-		result = psprintf("%s COLLATE %s", type, generate_collation_name(model->key_collation));
-		AtEOXact_GUC(true, level);
-	}
-	return result;
+	return psprintf("%s%s", ls_type_name(model->key_type),
+					model->key_collation == get_typcollation(model->key_type) ? "" : ls_collate(model->key_collation));
 }
 
 /* The table of stored scores, empty, readable by the owner of the leads; connected to SPI. */

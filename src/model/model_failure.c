@@ -298,7 +298,7 @@ ls_judge_append_join(StringInfo buf, const LsModel *model, bool event, const cha
 	appendStringInfo(buf, " CROSS JOIN LATERAL (SELECT " LS_SCHEMA ".judge(" INT64_FORMAT ", %s, ",
 					 model->judge->id, event ? "true" : "false");
 	if (ls_eval_needs_row(side->program))
-		appendStringInfoString(buf, alias);
+		appendStringInfo(buf, "%s.*", alias);	/* the bare name could be a column's */
 	else
 	{
 		appendStringInfoString(buf, "ROW(");

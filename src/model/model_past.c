@@ -5,37 +5,44 @@
  *
  * Each model with rules about leads has a table leadscore.past_<model>: what a
  * lead's columns held until an instant, a row for each time one of them changed.
- * A trigger on the leads writes it; its arguments are the model, the lead key
- * and the columns, so that it needs no catalog access and survives a dump.
+ * A trigger on the leads writes it (model_keep.c).
+ *
+ * Which columns that are stands in leadscore.kept_column, each with the instant
+ * since when every change of it is written down: a column that any version which
+ * was live has read stays, as the model may go back to that version, or be asked
+ * what it would have said. So a row of old values need not have all columns: what
+ * a column held at an instant is in the first row after it that has the column;
+ * where none has it, the column did not change since.
  */
 #include "leadscore.h"
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
-#include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "model/model.h"
 
-PG_FUNCTION_INFO_V1(leadscore_keep_past);
-
 #define PAST_TABLE_PREFIX	"past_"
-#define OBJECT_PAIRS		20	/* columns given to one jsonb_build_object */
+#define NAMES_SHOWN			3
+
+/* the old values that a lead's columns have in some rows: of each column the earliest */
+#define OLDEST_KNOWN		LS_SCHEMA ".merged(old ORDER BY until DESC, id DESC)"
 
 static char *
 past_table(const char *model)
@@ -43,20 +50,23 @@ past_table(const char *model)
 	return quote_qualified_identifier(LS_SCHEMA, psprintf(PAST_TABLE_PREFIX "%s", model));
 }
 
-static bool
-past_table_exists(const LsModel *model)
+/* The table of old values; InvalidOid: there is none. */
+Oid
+ls_past_relid(const char *model)
 {
-	return OidIsValid(get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model->name), ls_schema_oid()));
+	return get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model), ls_schema_oid());
 }
 
-/* The columns that the enabled rules about leads read, as quoted trigger arguments. */
-static char *
-columns_read(const LsModel *model, Relation leads)
+/* The columns that the enabled rules about leads read, as an array of text. */
+static Datum
+columns_read(const LsModel *model)
 {
-	Bitmapset  *attnos = NULL;
-	StringInfoData buf;
+	Relation	leads = table_open(model->leads, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(leads);
+	Datum	   *names = palloc(Max(desc->natts, 1) * sizeof(Datum));
+	Bitmapset  *attnos = NULL;
 	bool		whole_row;
+	int			n = 0;
 
 	for (int i = 0; i < model->nrules; i++)
 	{
@@ -66,18 +76,29 @@ columns_read(const LsModel *model, Relation leads)
 		pull_varattnos((Node *) model->rules[i].points, 1, &attnos);
 	}
 	whole_row = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attnos);
-
-	initStringInfo(&buf);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
 
-		if (column->attisdropped ||
-			!(whole_row || bms_is_member(column->attnum - FirstLowInvalidHeapAttributeNumber, attnos)))
-			continue;
-		appendStringInfo(&buf, ", %s", quote_literal_cstr(NameStr(column->attname)));
+		if (!column->attisdropped &&
+			(whole_row || bms_is_member(column->attnum - FirstLowInvalidHeapAttributeNumber, attnos)))
+			names[n++] = CStringGetTextDatum(NameStr(column->attname));
 	}
-	return buf.data;
+	table_close(leads, NoLock);
+	return PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * Other columns are kept from now on: the triggers, those of partitions too, have
+ * to look again, in all sessions.
+ */
+static void
+columns_changed(Oid leads)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(leads, NoLock, NULL))
+		CacheInvalidateRelcacheByRelid(lfirst_oid(cell));
 }
 
 /* Make the table of old values, unless it is there. */
@@ -95,53 +116,97 @@ create_past_table(const LsModel *model, Oid reader)
 	ls_catalog_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
 								quote_literal_cstr(psprintf("what the columns of leads that model \"%s\" uses held until an instant; written by leadscore only",
 															model->name))), 0, NULL, NULL, NULL);
-	ls_model_tie_table(get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model->name), ls_schema_oid()));
+	ls_model_tie_table(ls_past_relid(model->name));
+}
+
+/* Does the table of leads have our trigger, with the key as it is called now? */
+static bool
+has_trigger(const LsModel *model, const char *name, const char *call)
+{
+	Oid			types[3] = {OIDOID, TEXTOID, TEXTOID};
+	Datum		values[3] = {ObjectIdGetDatum(model->leads), CStringGetTextDatum(name), CStringGetTextDatum(call)};
+	bool		isnull;
+
+	ls_catalog_execute("SELECT strpos(pg_get_triggerdef(oid), $3) > 0 FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
+					   3, types, values, NULL);
+	if (SPI_processed == 0)
+		return false;
+	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+		return true;
+	ls_catalog_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), ls_relation_name(model->leads)),
+					   0, NULL, NULL, NULL);
+	return false;
 }
 
 /*
  * See to it that old values are kept of what this version, which must have been
- * analysed, reads of the leads. Called when it is about to become live.
+ * analysed, reads of the leads, and of what is kept already. Called when it is
+ * about to become live, and after what kept old values from being written.
  */
 void
 ls_past_keep(const LsModel *model)
 {
-	Relation	leads = table_open(model->leads, AccessShareLock);
-	Oid			owner = leads->rd_rel->relowner;
-	char	   *columns = columns_read(model, leads);
 	char	   *name = psprintf(PAST_TABLE_PREFIX "%s", model->name);
-	char	   *call = psprintf(LS_SCHEMA ".keep_past(%s, %s%s)", quote_literal_cstr(model->name),
-								quote_literal_cstr(model->lead_key), columns);
-	Oid			types[3] = {OIDOID, TEXTOID, TEXTOID};
-	Datum		values[3] = {ObjectIdGetDatum(model->leads), CStringGetTextDatum(name), CStringGetTextDatum(call)};
-	bool		exists;
-	bool		current = false;
+	char	   *call = psprintf(LS_SCHEMA ".keep_past(%s, %s)", quote_literal_cstr(model->name),
+								quote_literal_cstr(model->lead_key));
+	Oid			types[2] = {TEXTOID, TEXTARRAYOID};
+	Datum		values[2] = {CStringGetTextDatum(model->name), columns_read(model)};
+	Oid			past = ls_past_relid(model->name);
+	bool		any;
+	bool		all;
+	bool		isnull;
 
-	table_close(leads, NoLock);
-	if (past_table_exists(model))
+	if (OidIsValid(past))
 	{
-		ls_model_follow_leads(model, get_relname_relid(name, ls_schema_oid()));
-		ls_model_tie_table(get_relname_relid(name, ls_schema_oid()));
+		ls_model_follow_leads(model, past);
+		ls_model_tie_table(past);
 	}
 	SPI_connect();
-	ls_catalog_execute("SELECT pg_get_triggerdef(oid) LIKE '%' || replace(replace(replace($3, '\\', '\\\\'), '%', '\\%'), '_', '\\_')"
-					   " FROM pg_trigger WHERE tgrelid = $1 AND tgname = $2",
-					   3, types, values, NULL);
-	exists = SPI_processed > 0;
-	if (exists)
+	ls_catalog_execute("SELECT cardinality($2) > 0 OR EXISTS (SELECT FROM leadscore.kept_column WHERE model = $1),"
+					   " NOT EXISTS (SELECT FROM leadscore.kept_column WHERE model = $1 AND since IS NULL)"
+					   " AND NOT EXISTS (SELECT unnest($2) EXCEPT SELECT column_name FROM leadscore.kept_column WHERE model = $1)",
+					   2, types, values, NULL);
+	any = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	all = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	if (any && !(all && OidIsValid(past) && has_trigger(model, name, call)))
 	{
-		bool		isnull;
+		/* what is kept since an instant is kept by everybody who writes after it */
+		Relation	leads = table_open(model->leads, ShareRowExclusiveLock);
+		Oid			owner = leads->rd_rel->relowner;
+		bool		kept = OidIsValid(past);
 
-		current = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		table_close(leads, NoLock);
+		if (!OidIsValid(past))
+			create_past_table(model, owner);
+		if (!has_trigger(model, name, call))
+		{
+			ls_catalog_execute(psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s",
+										quote_identifier(name), ls_relation_name(model->leads), call),
+							   0, NULL, NULL, NULL);
+			kept = false;
+		}
+		if (!kept)
+			ls_past_interrupted(model->name);
+		ls_catalog_execute("INSERT INTO leadscore.kept_column (model, column_name, since)"
+						   " SELECT $1, c, clock_timestamp() FROM (SELECT unnest($2) UNION"
+						   " SELECT column_name FROM leadscore.kept_column WHERE model = $1 AND since IS NULL) n (c)"
+						   " ON CONFLICT (model, column_name) DO UPDATE SET since = excluded.since"
+						   " WHERE kept_column.since IS NULL",
+						   2, types, values, NULL);
+		columns_changed(model->leads);
 	}
-	if (exists && !current)
-		ls_catalog_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), ls_relation_name(model->leads)),
-						   0, NULL, NULL, NULL);
-	if (columns[0] != '\0' && !past_table_exists(model))
-		create_past_table(model, owner);
-	if (columns[0] != '\0' && !current)	/* else no lock on the leads is needed */
-		ls_catalog_execute(psprintf("CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s",
-									quote_identifier(name), ls_relation_name(model->leads), call),
-						   0, NULL, NULL, NULL);
+	SPI_finish();
+}
+
+/* Old values were not written for a time: what there is from before is not the truth of later. */
+void
+ls_past_interrupted(const char *model)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(model)};
+
+	SPI_connect();
+	ls_catalog_execute("UPDATE leadscore.kept_column SET since = NULL WHERE model = $1", 1, types, values, NULL);
 	SPI_finish();
 }
 
@@ -150,28 +215,71 @@ void
 ls_past_drop(const LsModel *model)
 {
 	char	   *trigger = psprintf(PAST_TABLE_PREFIX "%s", model->name);
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(model->name)};
 
 	if (get_rel_name(model->leads) != NULL &&
 		OidIsValid(get_trigger_oid(model->leads, trigger, true)))
 		ls_catalog_execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger),
 									ls_relation_name(model->leads)), 0, NULL, NULL, NULL);
-	if (past_table_exists(model))
+	if (OidIsValid(ls_past_relid(model->name)))
 		ls_catalog_execute(psprintf("DROP TABLE %s", past_table(model->name)), 0, NULL, NULL, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.kept_column WHERE model = $1", 1, types, values, NULL);
 }
 
-/* A column of the leads has another name. */
+/*
+ * A column of the leads has another name, or (to NULL) is gone: its old values
+ * follow it. One that comes under the name later is another column.
+ */
 void
-ls_past_rename(const char *model, const char *from, const char *to)
+ls_past_rename(const char *model, Oid leads, const char *from, const char *to)
 {
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2] = {CStringGetTextDatum(from), CStringGetTextDatum(to)};
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3] = {CStringGetTextDatum(model), CStringGetTextDatum(from),
+		to ? CStringGetTextDatum(to) : (Datum) 0};
 
-	if (!OidIsValid(get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", model), ls_schema_oid())))
+	if (!OidIsValid(ls_past_relid(model)))
 		return;
 	SPI_connect();
-	ls_catalog_execute(psprintf("UPDATE %s SET old = (old - $1) || jsonb_build_object($2, old -> $1) WHERE old ? $1",
-								past_table(model)), 2, types, values, NULL);
+	ls_catalog_execute("DELETE FROM leadscore.kept_column WHERE model = $1 AND column_name = coalesce($3, $2)",
+					   3, types, values, to ? "   " : "  n");
+	if (to)
+		ls_catalog_execute("UPDATE leadscore.kept_column SET column_name = $3 WHERE model = $1 AND column_name = $2",
+						   3, types, values, NULL);
+	ls_catalog_execute(psprintf("UPDATE %s SET old = (old - $1) || %s WHERE old ? $1", past_table(model),
+								to ? "jsonb_build_object($2, old -> $1)" : "'{}'"),
+					   to ? 2 : 1, types, values + 1, NULL);
 	SPI_finish();
+	columns_changed(leads);
+}
+
+/*
+ * After the table of leads was altered: if old values cannot be written, because
+ * the key is not what it was, note that they are not. ls_past_keep mends it.
+ */
+void
+ls_past_check_key(const char *model, Oid leads)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(model)};
+	AttrNumber	key = InvalidAttrNumber;
+
+	SPI_connect();
+	ls_catalog_execute("SELECT lead_key::text FROM leadscore.model WHERE model = $1", 1, types, values, NULL);
+	if (SPI_processed > 0)
+		key = get_attnum(leads, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	if (key <= 0 || !ls_past_takes_key(model, get_atttype(leads, key)))
+		ls_past_interrupted(model);
+}
+
+/* Do old values have keys of this type? Not after that was altered, until scores are stored again. */
+bool
+ls_past_takes_key(const char *model, Oid type)
+{
+	Oid			past = ls_past_relid(model);
+
+	return OidIsValid(past) && get_atttype(past, get_attnum(past, "lead")) == type;
 }
 
 /* What columns become, of those that an old value has; expressions NIL: not known. */
@@ -188,7 +296,8 @@ converted_sql(List *columns, List *expressions)
 		const char *name = quote_literal_cstr(lfirst(column));
 
 		appendStringInfo(&buf, " || CASE WHEN p.old ? %s THEN jsonb_build_object(%s, %s) ELSE '{}' END", name, name,
-						 expressions ? (char *) list_nth(expressions, foreach_current_index(column)) : "NULL");
+						 expressions == NIL ? "NULL" :
+						 psprintf(LS_SCHEMA ".value_text(%s)", (char *) list_nth(expressions, foreach_current_index(column))));
 	}
 	return buf.data;
 }
@@ -211,7 +320,7 @@ ls_past_convert(const LsModel *model, List *columns, List *expressions, int64 *a
 	int			level;
 	bool		isnull;
 
-	if (!past_table_exists(model))
+	if (!OidIsValid(ls_past_relid(model->name)))
 		return false;
 	leads = SearchSysCache1(RELOID, ObjectIdGetDatum(model->leads));
 	if (!HeapTupleIsValid(leads))
@@ -228,7 +337,7 @@ ls_past_convert(const LsModel *model, List *columns, List *expressions, int64 *a
 												 converted_sql(columns, expressions), past_table(model->name),
 												 expressions == NIL ? "" :
 												 psprintf(" LEFT JOIN %s%s c ON p.lead %s c.%s"
-														  " CROSS JOIN LATERAL jsonb_populate_record(c, p.old) l",
+														  " CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, p.old) l",
 														  get_rel_relkind(model->leads) == RELKIND_RELATION ? "ONLY " : "",
 														  ls_relation_name(model->leads), ls_key_equality(model->key_type),
 														  quote_identifier(model->lead_key))),
@@ -262,7 +371,7 @@ ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old)
 
 	*old = (Datum) 0;
 	model->past = LS_PAST_NONE;
-	if (!past_table_exists(model))
+	if (!OidIsValid(ls_past_relid(model->name)))
 	{
 		/* none was needed yet, or it is gone: then an instant before now is not to be answered from today's leads */
 		if (at < GetCurrentTransactionStartTimestamp() &&
@@ -284,9 +393,8 @@ ls_past_apply(LsModel *model, Datum lead, TimestampTz at, Datum *old)
 	}
 	else
 	{
-		ls_catalog_execute(psprintf("SELECT old FROM %s WHERE lead %s $2::%s AND until > $1 ORDER BY until, id LIMIT 1",
-									past_table(model->name), ls_key_equality(model->key_type),
-									ls_type_name(model->key_type)),
+		ls_catalog_execute(psprintf("SELECT " OLDEST_KNOWN " FROM %s WHERE lead %s %s AND until > $1 HAVING count(*) > 0",
+									past_table(model->name), ls_key_equality(model->key_type), ls_key_sql(model, "$2")),
 						   2, types, values, NULL);
 		if (SPI_processed > 0)
 		{
@@ -317,11 +425,11 @@ ls_leads_from(const LsModel *model, const char *at, const char *old)
 		case LS_PAST_NONE:
 			break;
 		case LS_PAST_PARAMETER:
-			return psprintf("%s c CROSS JOIN LATERAL jsonb_populate_record(c, %s) l", table, old);
+			return psprintf("%s c CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, %s) l", table, old);
 		case LS_PAST_JOIN:
-			return psprintf("%s c LEFT JOIN (SELECT DISTINCT ON (lead) lead, old FROM %s WHERE until > %s"
-							" ORDER BY lead, until, id) p ON p.lead %s c.%s"
-							" CROSS JOIN LATERAL jsonb_populate_record(c, p.old) l",
+			return psprintf("%s c LEFT JOIN (SELECT lead, " OLDEST_KNOWN " AS old FROM %s WHERE until > %s"
+							" GROUP BY lead) p ON p.lead %s c.%s"
+							" CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, p.old) l",
 							table, past_table(model->name), at, ls_key_equality(model->key_type),
 							quote_identifier(model->lead_key));
 	}
@@ -340,241 +448,83 @@ ls_outcomes_from(const LsModel *model)
 	if (model->past == LS_PAST_NONE)
 		return psprintf("o JOIN %s l ON l.%s %s o.lead", table, key, equals);
 	return psprintf("o JOIN %s c ON c.%s %s o.lead"
-					" LEFT JOIN LATERAL (SELECT old FROM %s q WHERE q.lead %s o.lead AND q.until > o.at"
-					" ORDER BY q.until, q.id LIMIT 1) p ON true"
-					" CROSS JOIN LATERAL jsonb_populate_record(c, p.old) l",
+					" CROSS JOIN LATERAL (SELECT " OLDEST_KNOWN " AS old FROM %s q WHERE q.lead %s o.lead AND q.until > o.at) p"
+					" CROSS JOIN LATERAL " LS_SCHEMA ".as_it_was(c.*, p.old) l",
 					table, key, equals, past_table(model->name), equals);
 }
 
-/* When old values began to be kept: the first publishing. False: not yet. */
-bool
-ls_past_since(const LsModel *model, TimestampTz *since)
+static bool
+is_in(const List *names, const char *name)
 {
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(model->name)};
-	bool		isnull = true;
+	ListCell   *cell;
 
-	SPI_connect();
-	ls_catalog_execute("SELECT min(published_at) FROM leadscore.model_version WHERE model = $1 AND version > 0",
-					   1, types, values, NULL);
-	if (SPI_processed > 0)
-		*since = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	return !isnull;
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
 }
 
 /*
- * How a trigger writes: the statement, and what it is given of the row. Kept for
- * the backend, until the table of leads changes.
+ * From when on it is known what the columns held that the enabled rules about
+ * leads read, DT_NOBEGIN if they read none; not later than now. The names of those
+ * that are not known as of an instant are added to *unknown.
  */
-typedef struct PastWriter
+TimestampTz
+ls_past_since(const LsModel *model, TimestampTz at, List **unknown)
 {
-	struct PastWriter *next;
-	Oid			trigger;
-	Oid			relid;
-	bool		valid;
-	int			uses;
-	SPIPlanPtr	plan;
-	char	   *sql;
-	int			n;
-	AttrNumber *attnos;			/* the key first */
-	Oid		   *types;
-} PastWriter;
+	Oid			types[2] = {TEXTOID, TEXTARRAYOID};
+	Datum		values[2] = {CStringGetTextDatum(model->name), columns_read(model)};
+	MemoryContext context = CurrentMemoryContext;
+	TimestampTz result = DT_NOBEGIN;
 
-static PastWriter *writers = NULL;
-
-static void
-leads_changed(Datum arg, Oid relid)
-{
-	(void) arg;
-	for (PastWriter *writer = writers; writer; writer = writer->next)
-		if (!OidIsValid(relid) || writer->relid == relid)
-			writer->valid = false;
-}
-
-static void
-forget_stale_writers(void)
-{
-	PastWriter **link = &writers;
-
-	while (*link)
+	SPI_connect();
+	ls_catalog_execute("SELECT c, least(k.since, now()) FROM unnest($2) WITH ORDINALITY u (c, n)"
+					   " LEFT JOIN leadscore.kept_column k ON k.model = $1 AND k.column_name = u.c ORDER BY u.n",
+					   2, types, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		PastWriter *writer = *link;
-
-		if (writer->valid || writer->uses > 0)
-		{
-			link = &writer->next;
-			continue;
-		}
-		*link = writer->next;
-		if (writer->plan)
-			SPI_freeplan(writer->plan);
-		pfree(writer->sql);
-		pfree(writer->attnos);
-		pfree(writer->types);
-		pfree(writer);
-	}
-}
-
-static PastWriter *
-get_writer(Relation rel, const Trigger *trigger, AttrNumber key)
-{
-	static bool registered = false;
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			ncolumns = trigger->tgnargs - 2;
-	PastWriter *writer;
-	StringInfoData sql;
-
-	for (writer = writers; writer; writer = writer->next)
-		if (writer->valid && writer->trigger == trigger->tgoid && writer->relid == RelationGetRelid(rel))
-			return writer;
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(leads_changed, (Datum) 0);
-		registered = true;
-	}
-	forget_stale_writers();
-
-	writer = MemoryContextAllocZero(TopMemoryContext, sizeof(PastWriter));
-	writer->trigger = trigger->tgoid;
-	writer->relid = RelationGetRelid(rel);
-	writer->attnos = MemoryContextAlloc(TopMemoryContext, (ncolumns + 1) * sizeof(AttrNumber));
-	writer->types = MemoryContextAlloc(TopMemoryContext, (ncolumns + 1) * sizeof(Oid));
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (lead, until, old) SELECT $1, now(), '{}'::jsonb", past_table(trigger->tgargs[0]));
-	writer->attnos[writer->n++] = key;
-	for (int i = 0; i < ncolumns; i++)
-	{
-		const char *column = trigger->tgargs[i + 2];
-		AttrNumber	attno = SPI_fnumber(desc, column);
-
-		if (attno <= 0)
-			continue;
-		writer->attnos[writer->n++] = attno;
-		appendStringInfo(&sql, "%s%s, $%d", (writer->n - 2) % OBJECT_PAIRS == 0 ?
-						 (writer->n > 2 ? ") || jsonb_build_object(" : " || jsonb_build_object(") : ", ",
-						 quote_literal_cstr(column), writer->n);
-	}
-	appendStringInfo(&sql, ") WHERE EXISTS (SELECT FROM leadscore.model WHERE model = %s AND leads::oid IN (%u",
-					 quote_literal_cstr(trigger->tgargs[0]), RelationGetRelid(rel));
-	if (rel->rd_rel->relispartition)
-	{
-		ListCell   *cell;
-
-		foreach(cell, get_partition_ancestors(RelationGetRelid(rel)))
-			appendStringInfo(&sql, ", %u", lfirst_oid(cell));
-	}
-	appendStringInfoString(&sql, "))");
-	for (int i = 0; i < writer->n; i++)
-		writer->types[i] = TupleDescAttr(desc, writer->attnos[i] - 1)->atttypid;
-	writer->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
-	writer->valid = true;
-	writer->next = writers;
-	writers = writer;
-	return writer;
-}
-
-/* A function of its own, so that no variable lives across the setjmp of PG_TRY. */
-static pg_noinline void
-execute_writer(PastWriter *writer, Datum *values, const char *nulls)
-{
-	writer->uses++;
-	PG_TRY();
-	{
-		ls_catalog_execute_kept(&writer->plan, writer->sql, writer->n, writer->types, values, nulls);
-	}
-	PG_FINALLY();
-	{
-		writer->uses--;
-	}
-	PG_END_TRY();
-}
-
-/* Write down what the columns held until now. */
-static void
-write_past(Relation rel, const Trigger *trigger, HeapTuple tuple, AttrNumber key)
-{
-	Oid			past = get_relname_relid(psprintf(PAST_TABLE_PREFIX "%s", trigger->tgargs[0]), ls_schema_oid());
-	PastWriter *writer;
-	Datum	   *values;
-	char	   *nulls;
-
-	/* the key's type was altered: scores are not kept, until rescore() alters ours */
-	if (TupleDescAttr(RelationGetDescr(rel), key - 1)->atttypid != get_atttype(past, get_attnum(past, "lead")))
-		return;
-	writer = get_writer(rel, trigger, key);
-	values = palloc_array(Datum, writer->n);
-	nulls = palloc_array(char, writer->n + 1);
-	for (int i = 0; i < writer->n; i++)
-	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
+		TimestampTz since = DatumGetTimestampTz(SPI_getbinval(row, desc, 2, &isnull));
+		char	   *name = SPI_getvalue(row, desc, 1);
+		MemoryContext spi = MemoryContextSwitchTo(context);
 
-		values[i] = heap_getattr(tuple, writer->attnos[i], RelationGetDescr(rel), &isnull);
-		nulls[i] = isnull ? 'n' : ' ';
+		result = Max(result, since);
+		if (at < since && !is_in(*unknown, name))
+			*unknown = lappend(*unknown, pstrdup(name));
+		MemoryContextSwitchTo(spi);
 	}
-	nulls[writer->n] = '\0';
-	SPI_connect();
-	execute_writer(writer, values, nulls);
-	/* anybody may make a trigger that calls us, with any arguments */
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("leadscore.keep_past: \"%s\" is not the table of leads of model \"%s\"",
-						RelationGetRelationName(rel), trigger->tgargs[0]),
-				 errhint("The trigger is made by leadscore.publish(); drop this one.")));
 	SPI_finish();
+	return result;
 }
 
-/*
- * keep_past('model', 'key', 'column' ...): AFTER UPDATE FOR EACH ROW. A column
- * that was renamed since is skipped: the rules that use it are broken anyway
- * until the model is published again, which makes the trigger anew.
- */
-Datum
-leadscore_keep_past(PG_FUNCTION_ARGS)
+/* "a, b, c and 2 more" */
+char *
+ls_past_names(const List *names)
 {
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
-	char	  **args;
-	int			nargs;
-	AttrNumber	key;
+	StringInfoData buf;
+	ListCell   *cell;
 
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("leadscore.keep_past must be called as a trigger")));
-	args = data->tg_trigger->tgargs;
-	nargs = data->tg_trigger->tgnargs;
-	if (!TRIGGER_FIRED_AFTER(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
-		!TRIGGER_FIRED_BY_UPDATE(data->tg_event) || nargs < 3)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("leadscore.keep_past must be fired AFTER UPDATE FOR EACH ROW, with model, key and columns as arguments")));
-
-	desc = RelationGetDescr(data->tg_relation);
-	key = SPI_fnumber(desc, args[1]);
-	if (key <= 0)
-		PG_RETURN_POINTER(NULL);
-	for (int i = 2; i < nargs; i++)
+	initStringInfo(&buf);
+	foreach(cell, names)
 	{
-		AttrNumber	attno = SPI_fnumber(desc, args[i]);
-		Form_pg_attribute column;
-		Datum		old_value;
-		Datum		new_value;
-		bool		old_null;
-		bool		new_null;
+		int			i = foreach_current_index(cell);
 
-		if (attno <= 0)
-			continue;
-		column = TupleDescAttr(desc, attno - 1);
-		old_value = heap_getattr(data->tg_trigtuple, attno, desc, &old_null);
-		new_value = heap_getattr(data->tg_newtuple, attno, desc, &new_null);
-		if (old_null != new_null ||
-			(!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen)))
+		if (i == NAMES_SHOWN && list_length(names) > NAMES_SHOWN + 1)
 		{
-			write_past(data->tg_relation, data->tg_trigger, data->tg_trigtuple, key);
+			appendStringInfo(&buf, " and %d more", list_length(names) - NAMES_SHOWN);
 			break;
 		}
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "", (char *) lfirst(cell));
 	}
-	PG_RETURN_POINTER(NULL);
+	return buf.data;
+}
+
+/* How reports say that columns are not known as of their instant; NULL: all are. */
+char *
+ls_past_note(const List *unknown)
+{
+	return unknown == NIL ? NULL :
+		psprintf("as oldest known: %s", ls_past_names(unknown));
 }

@@ -227,13 +227,21 @@ fill_by_query(const LsModel *model, StoreReceiver *store)
 	SPI_finish();
 }
 
-/*
- * Score every lead into an empty heap, with the rights of the caller, as of all
- * that is committed now. Returns the number of leads.
- */
-static uint64
-fill_heap(LsModel *model, Relation target)
+/* An empty heap to score every lead into. */
+typedef struct Filling
 {
+	LsModel    *model;
+	Relation	target;
+	uint64		rows;			/* the leads scored, at the end */
+} Filling;
+
+/* Score every lead, with the rights of the caller, as of all that is committed now. */
+static void
+fill_heap(void *arg)
+{
+	Filling    *filling = arg;
+	LsModel    *model = filling->model;
+	Relation	target = filling->target;
 	StoreReceiver store = {0};
 	ErrorContextCallback callback;
 	LsUser		caller;
@@ -275,7 +283,7 @@ fill_heap(LsModel *model, Relation target)
 	pgstat_progress_end_command();
 
 	error_context_stack = callback.previous;
-	return store.rows;
+	filling->rows = store.rows;
 }
 
 /*
@@ -290,8 +298,7 @@ ls_model_store_scores(LsModel *model)
 	Relation	stored;
 	char		persistence;
 	Oid			heap;
-	Relation	target;
-	uint64		rows;
+	Filling		filling = {.model = model};
 	ErrorContextCallback callback;
 
 	if (!OidIsValid(relid))
@@ -314,9 +321,9 @@ ls_model_store_scores(LsModel *model)
 	ls_past_keep(model);
 	heap = make_new_heap(relid, stored->rd_rel->reltablespace, stored->rd_rel->relam,
 						 persistence, ExclusiveLock);
-	target = table_open(heap, AccessExclusiveLock);
-	rows = fill_heap(model, target);
-	table_close(target, NoLock);
+	filling.target = table_open(heap, AccessExclusiveLock);
+	ls_score_all(model, fill_heap, &filling);
+	table_close(filling.target, NoLock);
 	table_close(stored, NoLock);
 
 	callback.callback = indexing_error_callback;
@@ -328,7 +335,7 @@ ls_model_store_scores(LsModel *model)
 	ls_model_tie_table(relid);
 	if (ls_scores_hook)
 		ls_scores_hook(model, LS_SCORES_END);
-	return rows;
+	return filling.rows;
 }
 
 /* What must be true of a draft before leads can be scored with it. */

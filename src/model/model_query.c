@@ -22,7 +22,9 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_operator.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -36,10 +38,26 @@ typedef enum MatrixUse
 	FOR_ACCOUNT					/* also b<i>: the condition, n<i>: rank within the limit's window */
 } MatrixUse;
 
+/* A type without length or precision: "character" would be one character, "bpchar" is any number. */
 char *
 ls_type_name(Oid type)
 {
-	return format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY);
+	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/* " COLLATE ..." after an expression or a column's type; nothing for what has no collation. */
+char *
+ls_collate(Oid collation)
+{
+	int			level;
+	char	   *result;
+
+	if (!OidIsValid(collation))
+		return "";
+	level = ls_portable_settings();
+	result = psprintf(" COLLATE %s", generate_collation_name(collation));
+	AtEOXact_GUC(true, level);
+	return result;
 }
 
 char *
@@ -47,6 +65,13 @@ ls_relation_name(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 									  get_rel_name(relid));
+}
+
+/* A row of a table in a list of columns; the bare alias would be a column that is called so. */
+char *
+ls_whole_row(const char *alias, Oid relid)
+{
+	return psprintf("(%s.*)::%s", alias, ls_relation_name(relid));
 }
 
 bool
@@ -74,6 +99,34 @@ ls_key_equality(Oid type)
 					  NameStr(form->oprname));
 	ReleaseSysCache(tuple);
 	return result;
+}
+
+/* A key that is given as text, for comparisons with the leads' column. */
+char *
+ls_key_sql(const LsModel *model, const char *text)
+{
+	return psprintf("(%s::%s%s)", text, ls_type_name(model->key_type), ls_collate(model->key_collation));
+}
+
+/*
+ * "e.lead = key": is the event, in a row with this alias, of the lead with this
+ * key? The lead key's collation says which keys are equal, whatever that of the
+ * events' column; where both compare bytes, an index on that column can be used.
+ */
+char *
+ls_event_is_of(const LsModel *model, const char *alias, const char *key)
+{
+	Oid			theirs = model->event_lead_collation;
+	Oid			ours = model->key_collation;
+	const char *equals = model->event_lead_type == model->key_type ? ls_key_equality(model->key_type) :
+		"OPERATOR(pg_catalog.=)";
+	const char *column = psprintf("%s.%s", alias, quote_identifier(model->event_lead));
+
+	if (theirs == ours || !OidIsValid(theirs) || !OidIsValid(ours))
+		return psprintf("%s %s %s", column, equals, key);
+	if (get_collation_isdeterministic(theirs) && get_collation_isdeterministic(ours))
+		return psprintf("%s %s (%s%s)", column, equals, key, ls_collate(theirs));
+	return psprintf("(%s%s) %s %s", column, ls_collate(ours), equals, key);
 }
 
 /* A span as an interval that does not depend on any setting. */
@@ -202,7 +255,7 @@ append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope
 							 event_lead, ls_type_name(model->key_type));
 		else
 			appendStringInfo(buf, "SELECT e.%s::%s", event_lead, ls_type_name(model->key_type));
-		appendStringInfo(buf, " AS k, e.%s AS at", event_at);
+		appendStringInfo(buf, "%s AS k, e.%s AS at", ls_collate(model->key_collation), event_at);
 	}
 	for (int i = 0; i < model->nrules; i++)
 	{
@@ -228,8 +281,7 @@ append_matrix(StringInfo buf, const LsModel *model, MatrixUse use, LsScope scope
 					 " AND e.%s < '10000-01-01 00:00:00+00'::pg_catalog.timestamptz",
 					 scope == LS_OUTCOMES ? ", o" : "", event_lead, event_at, event_at);
 	if (key)
-		appendStringInfo(buf, " AND e.%s %s %s", event_lead,
-						 model->event_lead_type == model->key_type ? ls_key_equality(model->key_type) : "=", key);
+		appendStringInfo(buf, " AND %s", ls_event_is_of(model, "e", key));
 	if (at)
 		appendStringInfo(buf, " AND e.%s <= %s", event_at, at);
 }
@@ -381,9 +433,9 @@ append_part(StringInfo buf, const LsModel *model, int component)
 static void
 append_outcomes(StringInfo buf, const LsModel *model)
 {
-	appendStringInfo(buf, "WITH o AS MATERIALIZED (SELECT u.n, u.lead::%s AS lead, u.at"
+	appendStringInfo(buf, "WITH o AS MATERIALIZED (SELECT u.n, %s AS lead, u.at"
 					 " FROM unnest($1, $2) WITH ORDINALITY u(lead, at, n)) SELECT o.n, ",
-					 ls_type_name(model->key_type));
+					 ls_key_sql(model, "u.lead"));
 }
 
 /*
@@ -399,7 +451,7 @@ ls_query_scores(const LsModel *model, LsScope scope, bool as_of)
 	StringInfoData buf;
 	Score		shape;
 	char		shape_text[SCORE_MAX_TEXT];
-	char	   *key = scope == LS_ONE_LEAD ? psprintf("$1::%s", ls_type_name(model->key_type)) :
+	char	   *key = scope == LS_ONE_LEAD ? ls_key_sql(model, "$1") :
 		scope == LS_OUTCOMES ? "o.lead" : NULL;
 	const char *at = scope == LS_OUTCOMES ? "o.at" : !as_of ? NULL : scope == LS_ONE_LEAD ? "$2" : "$1";
 	bool		events = false;
@@ -468,9 +520,8 @@ ls_query_lead_account(const LsModel *model)
 	}
 	appendStringInfoString(&buf, " FROM ");
 	append_leads(&buf, model, ls_leads_from(model, NULL, "$2"));
-	appendStringInfo(&buf, " WHERE l.%s %s $1::%s",
-					 quote_identifier(model->lead_key), ls_key_equality(model->key_type),
-					 ls_type_name(model->key_type));
+	appendStringInfo(&buf, " WHERE l.%s %s %s", quote_identifier(model->lead_key),
+					 ls_key_equality(model->key_type), ls_key_sql(model, "$1"));
 	return buf.data;
 }
 
@@ -497,7 +548,7 @@ ls_query_event_account(const LsModel *model)
 	if (!any)
 		return NULL;
 	appendStringInfoString(&buf, " FROM (");
-	append_limits(&buf, model, FOR_ACCOUNT, LS_ONE_LEAD, psprintf("$1::%s", ls_type_name(model->key_type)), "$2");
+	append_limits(&buf, model, FOR_ACCOUNT, LS_ONE_LEAD, ls_key_sql(model, "$1"), "$2");
 	appendStringInfoString(&buf, ") t");
 	return buf.data;
 }
@@ -536,6 +587,45 @@ ls_query_matches(const LsModel *model)
 		appendStringInfo(&buf, " LEFT JOIN (SELECT k%s FROM (", events.data);
 		append_matrix(&buf, model, FOR_SUMS, LS_OUTCOMES, "o.lead", "o.at");
 		appendStringInfoString(&buf, ") t GROUP BY k) x ON o.n = x.k");
+	}
+	return buf.data;
+}
+
+/* Conditions that points of a rule's column r<i> are large, of all such rules. */
+static void
+append_large(StringInfo buf, const LsModel *model, bool event, const char *least)
+{
+	appendStringInfoString(buf, "false");
+	for (int i = 0; i < model->nrules; i++)
+	{
+		if (!counts(&model->rules[i], event))
+			continue;
+		appendStringInfoString(buf, " OR abs(");
+		if (event)
+			appendStringInfo(buf, "r%d", i);
+		else
+			append_points(buf, model, i);
+		appendStringInfo(buf, ") > %s", least);
+	}
+}
+
+/* The leads, as text, with points so large that few of them cannot be added up. */
+char *
+ls_query_large_points(const LsModel *model, const char *least)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT l.%s::text FROM ", quote_identifier(model->lead_key));
+	append_leads(&buf, model, ls_leads_from(model, NULL, NULL));
+	appendStringInfoString(&buf, " WHERE ");
+	append_large(&buf, model, false, least);
+	if (OidIsValid(model->events))
+	{
+		appendStringInfoString(&buf, " UNION SELECT k::text FROM (");
+		append_matrix(&buf, model, FOR_SUMS, LS_ALL_LEADS, NULL, NULL);
+		appendStringInfoString(&buf, ") m WHERE ");
+		append_large(&buf, model, true, least);
 	}
 	return buf.data;
 }

@@ -135,42 +135,6 @@ check_key(LsModel *model, Datum lead)
 	error_context_stack = callback.previous;
 }
 
-/*
- * Points too large to add up make a query fail as a whole: say of which model
- * and, as far as known, of which lead.
- */
-typedef struct Asking
-{
-	ErrorContextCallback callback;
-	const LsModel *model;
-	char	   *lead;			/* NULL: all */
-} Asking;
-
-static void
-asking_error_callback(void *arg)
-{
-	const Asking *asking = arg;
-
-	if (geterrcode() != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE)
-		return;
-	errhint("leadscore.explain('%s', lead) shows the points of a lead.", asking->model->name);
-	if (asking->lead)
-		errcontext("score of lead \"%s\" of model \"%s\"", asking->lead, asking->model->name);
-	else
-		errcontext("scores of the leads of model \"%s\"", asking->model->name);
-}
-
-static void
-begin_asking(Asking *asking, const LsModel *model, char *lead)
-{
-	asking->model = model;
-	asking->lead = lead;
-	asking->callback.callback = asking_error_callback;
-	asking->callback.arg = asking;
-	asking->callback.previous = error_context_stack;
-	error_context_stack = &asking->callback;
-}
-
 static Datum
 result_datum(uint64 row, int column, bool *isnull)
 {
@@ -414,23 +378,6 @@ put_bounds(ReturnSetInfo *rsinfo, const char *component, double value, double lo
 	return clamped;
 }
 
-/* Before old values were kept, the lead's columns are taken as the oldest known. */
-static void
-put_oldest_known(ReturnSetInfo *rsinfo, const LsModel *model, TimestampTz at)
-{
-	TimestampTz since;
-
-	for (int i = 0; i < model->nrules; i++)
-	{
-		if (!model->rules[i].enabled || model->rules[i].event)
-			continue;
-		if (ls_past_since(model, &since) && at < since)
-			put_account(rsinfo, NULL, NULL, "lead", -1, 0,
-						"the lead's columns as they were when the model was first published");
-		return;
-	}
-}
-
 Datum
 leadscore_explain(PG_FUNCTION_ARGS)
 {
@@ -439,6 +386,7 @@ leadscore_explain(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	LsAccount  *accounts;
 	double		total = 0;
+	List	   *unknown = NIL;
 
 	ls_model_analyse(model);
 	InitMaterializedSRF(fcinfo, 0);
@@ -472,7 +420,9 @@ leadscore_explain(PG_FUNCTION_ARGS)
 		total = score_saturate(total + put_bounds(rsinfo, component->name, sum, component->lo, component->hi));
 	}
 	total = put_bounds(rsinfo, NULL, total, model->lo, model->hi);
-	put_oldest_known(rsinfo, model, at);
+	(void) ls_past_since(model, at, &unknown);
+	if (unknown != NIL)
+		put_account(rsinfo, NULL, NULL, "lead", -1, 0, ls_past_note(unknown));
 	put_account(rsinfo, NULL, NULL, "total", -1, total, ls_model_band(model, total));
 	return (Datum) 0;
 }
@@ -485,26 +435,11 @@ static Datum
 score_as_of(FunctionCallInfo fcinfo, LsModel *model)
 {
 	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
-	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, JSONBOID};
-	Datum		values[3] = {PG_GETARG_DATUM(1), TimestampTzGetDatum(at)};
 	Score		score;
-	bool		isnull = true;
-	Asking		asking;
 
-	check_key(model, values[0]);
-	begin_asking(&asking, model, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	check_key(model, PG_GETARG_DATUM(1));
 	ls_model_analyse(model);
-	ls_past_apply(model, values[0], at, &values[2]);
-	ls_judge_begin(model);
-	SPI_connect();
-	ls_user_query(ls_query_scores(model, LS_ONE_LEAD, true),
-			   model->past == LS_PAST_NONE ? 2 : 3, types, values);
-	if (SPI_processed > 0)
-		ls_score_from_datum(result_datum(0, 2, &isnull), &score);
-	SPI_finish();
-	ls_judge_end(model, false);
-	error_context_stack = asking.callback.previous;
-	if (isnull)
+	if (!ls_score_one(model, PG_GETARG_DATUM(1), at, &score))
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(score_total(&score, at));
 }
@@ -536,9 +471,9 @@ leadscore_current_score(PG_FUNCTION_ARGS)
 	check_key(model, values[0]);
 	ls_kept_check(model);
 	SPI_connect();
-	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s $1::%s",
+	ls_user_query(psprintf("SELECT s.score FROM (SELECT * FROM %s s%s) s WHERE s.lead %s %s",
 						ls_relation_name(ls_model_score_relid(model, false)), ls_visible_leads_clause(model),
-						ls_key_equality(model->key_type), ls_type_name(model->key_type)),
+						ls_key_equality(model->key_type), ls_key_sql(model, "$1")),
 			   1, types, values);
 	if (SPI_processed > 0)
 		ls_score_from_datum(result_datum(0, 1, &isnull), &score);
@@ -581,7 +516,7 @@ same_points(const Score *a, const Score *b)
 
 typedef struct Verifying
 {
-	const LsModel *model;
+	LsModel    *model;
 	ReturnSetInfo *rsinfo;
 } Verifying;
 
@@ -624,29 +559,35 @@ verify_row(void *arg, HeapTuple tuple, TupleDesc desc)
 	tuplestore_putvalues(verifying->rsinfo->setResult, verifying->rsinfo->setDesc, row, nulls);
 }
 
-Datum
-leadscore_verify(PG_FUNCTION_ARGS)
+static void
+verify_all(void *arg)
 {
-	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
-	Verifying	verifying = {model, (ReturnSetInfo *) fcinfo->resultinfo};
+	Verifying  *verifying = arg;
+	LsModel    *model = verifying->model;
 	Oid			types[1] = {TIMESTAMPTZOID};
 	Datum		values[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
-	Asking		asking;
 
-	begin_asking(&asking, model, NULL);
-	ls_model_check_sees_events(model);
-	ls_model_analyse(model);
 	ls_judge_begin(model);
-	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	ls_user_cursor(psprintf("SELECT coalesce(s.lead, c.lead)::text, s.score, c.score, s.version, s.later <= $1"
 							" FROM (SELECT * FROM %s s%s) s FULL JOIN (%s) c ON s.lead %s c.lead",
 							ls_relation_name(ls_model_score_relid(model, false)),
 							ls_visible_leads_clause(model),
 							ls_query_scores(model, LS_ALL_LEADS, true), ls_key_equality(model->key_type)),
-				   1, types, values, verify_row, &verifying);
+				   1, types, values, verify_row, verifying);
 	SPI_finish();
 	ls_judge_end(model, false);
-	error_context_stack = asking.callback.previous;
+}
+
+Datum
+leadscore_verify(PG_FUNCTION_ARGS)
+{
+	LsModel    *model = ls_model_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), LS_LIVE);
+	Verifying	verifying = {model, (ReturnSetInfo *) fcinfo->resultinfo};
+
+	ls_model_check_sees_events(model);
+	ls_model_analyse(model);
+	InitMaterializedSRF(fcinfo, 0);
+	ls_score_all(model, verify_all, &verifying);
 	return (Datum) 0;
 }

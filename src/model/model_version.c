@@ -112,8 +112,8 @@ put_total(const LsModel *model, Datum score, TimestampTz at, Datum *total, Datum
 
 typedef struct Comparing
 {
-	const LsModel *live;
-	const LsModel *other;
+	LsModel    *live;
+	LsModel    *other;
 	TimestampTz at;
 	ReturnSetInfo *rsinfo;
 } Comparing;
@@ -133,6 +133,31 @@ compare_row(void *arg, HeapTuple tuple, TupleDesc desc)
 	tuplestore_putvalues(comparing->rsinfo->setResult, comparing->rsinfo->setDesc, row, nulls);
 }
 
+static void
+compare_all(void *arg)
+{
+	Comparing  *comparing = arg;
+	LsModel    *live = comparing->live;
+	LsModel    *other = comparing->other;
+	Oid			types[1] = {TIMESTAMPTZOID};
+	Datum		values[1] = {TimestampTzGetDatum(comparing->at)};
+	Datum		old;
+
+	ls_past_apply(live, (Datum) 0, comparing->at, &old);
+	other->past = live->past;
+	ls_judge_begin(live);
+	ls_judge_begin(other);
+	SPI_connect();
+	ls_user_cursor(psprintf("SELECT a.lead::text, a.score, b.score FROM (%s) a JOIN (%s) b ON a.lead %s b.lead",
+							ls_query_scores(live, LS_ALL_LEADS, true),
+							ls_query_scores(other, LS_ALL_LEADS, true),
+							ls_key_equality(live->key_type)),
+				   1, types, values, compare_row, comparing);
+	SPI_finish();
+	ls_judge_end(other, false);
+	ls_judge_end(live, false);
+}
+
 Datum
 leadscore_compare_scores(PG_FUNCTION_ARGS)
 {
@@ -141,27 +166,19 @@ leadscore_compare_scores(PG_FUNCTION_ARGS)
 	LsModel    *other = ls_model_load(name, PG_GETARG_INT32(1));
 	TimestampTz at = ls_score_instant(PG_GETARG_TIMESTAMPTZ(2));
 	Comparing	comparing = {live, other, at, (ReturnSetInfo *) fcinfo->resultinfo};
-	Oid			types[1] = {TIMESTAMPTZOID};
-	Datum		values[1] = {TimestampTzGetDatum(at)};
-	Datum		old;
+	List	   *unknown = NIL;
 
 	ls_model_check_complete(other);
 	ls_model_analyse(live);
 	ls_model_analyse(other);
-	ls_past_apply(live, (Datum) 0, at, &old);
-	other->past = live->past;
-	ls_judge_begin(live);
-	ls_judge_begin(other);
+	(void) ls_past_since(live, at, &unknown);
+	(void) ls_past_since(other, at, &unknown);
+	if (unknown != NIL)
+		ereport(NOTICE,
+				(errmsg("columns of leads taken as oldest known: %s",
+						ls_past_names(unknown))));
 	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect();
-	ls_user_cursor(psprintf("SELECT a.lead::text, a.score, b.score FROM (%s) a JOIN (%s) b ON a.lead %s b.lead",
-							ls_query_scores(live, LS_ALL_LEADS, true),
-							ls_query_scores(other, LS_ALL_LEADS, true),
-							ls_key_equality(live->key_type)),
-				   1, types, values, compare_row, &comparing);
-	SPI_finish();
-	ls_judge_end(other, false);
-	ls_judge_end(live, false);
+	ls_score_all(other, compare_all, &comparing);
 	return (Datum) 0;
 }
 

@@ -88,7 +88,7 @@ CREATE FUNCTION leadscore.compare_scores(model text, version int DEFAULT 0, at t
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_compare_scores' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION leadscore.compare_scores(text, int, timestamptz) IS
-'score and band of every lead under the live version and under another (0: the draft), both computed as of an instant; stores nothing';
+'score and band of every lead under the live version and under another (0: the draft), both computed as of an instant, of columns not known as of then (a notice names them) from the oldest known value; stores nothing';
 
 CREATE FUNCTION leadscore.compare(model text, version int DEFAULT 0, at timestamptz DEFAULT pg_catalog.now(),
 	OUT lead text, OUT live_score float8, OUT new_score float8, OUT change float8, OUT live_band text, OUT new_band text)
@@ -182,7 +182,7 @@ CREATE FUNCTION leadscore.backtest(model text, outcomes text, version int DEFAUL
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'leadscore_backtest' LANGUAGE C ROWS 50;
 COMMENT ON FUNCTION leadscore.backtest(text, text, int, int, interval) IS
-'how well scores told outcomes before they were known: outcomes is a query of (lead, instant, won bool); each lead is scored as of its instant less before, with what was known then; gives conversion, AUC, conversion of each tenth, precision and recall from each band and conversion per rule, with 95 % intervals (low, high); against another version of the model also the difference of the AUCs, and whether it is more than chance';
+'how well scores told outcomes before they were known: outcomes is a query of (lead, instant, won bool); each lead is scored as of the last microsecond before its instant less before (not negative), with what was known then, except that columns whose old values were not kept yet are the oldest known, of which a row and a warning say how many outcomes they concern; gives conversion, AUC, conversion of each tenth, precision and recall from each band and conversion per rule, with 95 % intervals (low, high); against another version of the model also the difference of the AUCs, and whether it is more than chance';
 
 CREATE VIEW leadscore.progress AS
 SELECT p.pid, pg_catalog.substr(c.relname::text, 7) AS model, p.param19::int AS version,

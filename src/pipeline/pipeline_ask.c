@@ -69,7 +69,7 @@ find_lead(Oid relid, const char *key, Lead *lead)
 	nest = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
-	if (SPI_execute_with_args(psprintf("SELECT l FROM %s.%s l WHERE l.%s = $1 LIMIT 1",
+	if (SPI_execute_with_args(psprintf("SELECT (l.*)::%1$s.%2$s FROM %1$s.%2$s l WHERE l.%3$s = $1 LIMIT 1",
 									   quote_identifier(get_namespace_name(RelationGetNamespace(lead->rel))),
 									   quote_identifier(RelationGetRelationName(lead->rel)), column),
 							  1, &type, &value, NULL, true, 1) != SPI_OK_SELECT || SPI_processed == 0)

@@ -209,9 +209,10 @@ FROM mp.expected e LEFT JOIN LATERAL (SELECT note FROM explain('hist', e.id::tex
 WHERE version = (SELECT live_version FROM leadscore.model WHERE model = 'hist');
 -- all leads at once, and as of outcomes
 SET client_min_messages = error;
+WITH c AS MATERIALIZED (
+	SELECT i.*, c.lead, c.new_score FROM (SELECT DISTINCT version, t FROM mp.expected WHERE version % 8 = 3) i, LATERAL compare_scores('hist', i.version, i.t) c)
 SELECT count(*) > 1000 AS cases, count(*) FILTER (WHERE c.new_score <> coalesce(e.score, 0)) AS wrong
-FROM (SELECT DISTINCT version, t FROM mp.expected WHERE version % 8 = 3) i, LATERAL compare_scores('hist', i.version, i.t) c
-JOIN mp.expected e ON e.id = c.lead::int WHERE e.t = i.t AND e.version = i.version;
+FROM c JOIN mp.expected e ON e.id = c.lead::int AND e.t = c.t AND e.version = c.version;
 SELECT count(*) AS versions, count(*) FILTER (WHERE b.leads IS DISTINCT FROM e.leads OR b.note IS DISTINCT FROM e.oldest) AS wrong
 FROM (SELECT version, nullif(count(*) FILTER (WHERE oldest IS NOT NULL), 0) AS leads, max(oldest) FILTER (WHERE t = (SELECT min(t) FROM mp.held)) AS oldest
 	  FROM mp.expected WHERE version < 4 GROUP BY version) e

@@ -243,6 +243,24 @@ DELETE FROM lv.event WHERE id = 950;
 SELECT score FROM score_lv WHERE lead = 30;
 SELECT * FROM lv.wrong;
 
+-- a session's first statement calls functions that write events, and take them back
+CREATE FUNCTION lv.undone(lead int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO lv.event (lead_id, kind, at) VALUES (lead, 'open', '2026-05-23 00:00+00');
+	RAISE division_by_zero;
+EXCEPTION WHEN division_by_zero THEN RETURN true; END $$;
+\c -
+INSERT INTO lv.event (lead_id, kind, at) SELECT 31, 'open', '2026-05-23 00:00+00' WHERE lv.undone(31);
+SELECT * FROM lv.wrong;
+\c -
+BEGIN;
+SAVEPOINT s;
+INSERT INTO lv.event (lead_id, kind, at) VALUES (31, 'open', '2026-05-23 00:00+00');
+ROLLBACK TO s;
+INSERT INTO lv.event (lead_id, kind, at) VALUES (31, 'open', '2026-05-23 00:00+00');
+COMMIT;
+SET search_path = public, leadscore;
+SELECT * FROM lv.wrong;
+
 -- a new version, back and forth; then everything goes
 SELECT add_rule('lv', 'fast', 'any', 'true', 0.25);
 SELECT publish('lv');

@@ -83,6 +83,7 @@ static Finishing *finishing = NULL; /* the innermost */
  */
 static Finishing first;
 static const PlannedStmt *first_statement = NULL;
+static SubTransactionId first_subid;
 
 #define UTILITY_PARAMETERS \
 	PlannedStmt *statement, const char *text, bool read_only_tree, ProcessUtilityContext context, \
@@ -205,6 +206,7 @@ begin_first(Relation rel)
 	begin_finishing(&first, NULL, AllocSetContextCreate(TopTransactionContext, "leadscore first statement",
 														ALLOCSET_SMALL_SIZES));
 	first_statement = statement;
+	first_subid = GetCurrentSubTransactionId();
 }
 
 /* Can what a change of the table does wait for the end of the statement? */
@@ -391,15 +393,33 @@ on_executor_end(QueryDesc *query)
 		standard_ExecutorEnd(query);
 }
 
+/* what the first statement was to change is undone; its memory goes with the transaction */
+static void
+forget_first(void)
+{
+	first_statement = NULL;
+	if (finishing == &first)
+		finishing = NULL;
+}
+
 static void
 on_transaction(XactEvent event, void *arg)
 {
 	(void) arg;
 	if (event == XACT_EVENT_ABORT && first_statement != NULL)
-	{
-		first_statement = NULL;
-		finishing = NULL;
-	}
+		forget_first();
+}
+
+static void
+on_subtransaction(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	(void) arg;
+	if (first_statement == NULL || first_subid != subid)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_first();
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		first_subid = parent;
 }
 
 static void
@@ -494,6 +514,7 @@ ls_live_statement_init(void)
 	previous_end = ExecutorEnd_hook;
 	ExecutorEnd_hook = on_executor_end;
 	RegisterXactCallback(on_transaction, NULL);
+	RegisterSubXactCallback(on_subtransaction, NULL);
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = on_utility;
 }
